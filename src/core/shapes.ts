@@ -93,7 +93,9 @@ export function checkShapes(
         return sizes[letter] === size;
       });
     if (!fits) {
-      const known = letters.map((letter) => (sizes[letter] === undefined ? letter : `${letter}=${sizes[letter]}`));
+      const known = letters.map((letter) =>
+        sizes[letter] === undefined ? letter : `${letter}=${sizes[letter]}`,
+      );
       throw new ShapeError({
         where: `${where}(${name})`,
         expected: `shape [${anyLead ? '..., ' : ''}${known.join(', ')}]`,

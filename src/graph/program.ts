@@ -1,7 +1,7 @@
 /** A traced function: named inputs and outputs over a graph, the unit that engines compile. */
 import { ShapeError } from '../core/errors.ts';
 import { formatShape, type Shape } from '../core/shapes.ts';
-import { applyOne, type Node, type Op, Tensor, type TensorType, type Value } from './tensor.ts';
+import { applyOne, type Node, type Op, type Tensor, type TensorType, type Value } from './tensor.ts';
 
 export interface NamedTensor {
   readonly name: string;
@@ -88,7 +88,9 @@ export function printProgram(program: Program): string {
         `${operands === '' ? '' : `(${operands})`} : ${node.outputs.join(', ')}`,
     );
   }
-  lines.push(`return ${program.outputs.map(({ name, tensor }) => `${name}=${numbers.get(tensor)}`).join(', ')}`);
+  lines.push(
+    `return ${program.outputs.map(({ name, tensor }) => `${name}=${numbers.get(tensor)}`).join(', ')}`,
+  );
   return lines.join('\n');
 }
 

@@ -82,7 +82,11 @@ export function nextNodeId(): number {
 }
 
 /** Applies an operation: checks the inputs by its shape rule and returns its outputs. */
-export function apply<A extends Attributes>(op: Op<A>, inputs: readonly Tensor[], attributes: A): readonly Tensor[] {
+export function apply<A extends Attributes>(
+  op: Op<A>,
+  inputs: readonly Tensor[],
+  attributes: A,
+): readonly Tensor[] {
   const types = op.infer(inputs, attributes);
   const outputs: Tensor[] = [];
   const node: Node<A> = { id: nextId++, op, inputs, attributes, outputs };

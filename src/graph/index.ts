@@ -1,0 +1,15 @@
+export * from './gradient.ts';
+export type { Lowering, OnnxAttribute, OnnxNodeOptions } from './lowering.ts';
+export { constant, constantLike, constantOp, iota } from './ops/common.ts';
+export * from './ops/control.ts';
+export * from './ops/elementwise.ts';
+export * from './ops/indexing.ts';
+export * from './ops/matmul.ts';
+export * from './ops/neural.ts';
+export * from './ops/reduce.ts';
+export * from './ops/shape.ts';
+export * from './optimize.ts';
+export * from './program.ts';
+export * from './stable.ts';
+export * from './tensor.ts';
+export * from './token-log-probs.ts';

@@ -1,0 +1,186 @@
+/** Rewrites a program into an equal one with fewer operations: folding, simplification, common subexpressions, dead code. */
+import { allocate, type HostTensor, hostTensor } from '../core/host-tensor.ts';
+import { broadcastShapes, sameShape, sizeOf } from '../core/shapes.ts';
+import { constantOp, fillOp } from './ops/common.ts';
+import { customOp, stopGradientOp } from './ops/control.ts';
+import { addOp, divOp, mulOp, negOp, subOp } from './ops/elementwise.ts';
+import { broadcastToOp, reshapeOp, transpose, transposeOp } from './ops/shape.ts';
+import { inputOp, type Program, reachableNodes } from './program.ts';
+import { apply, type Node, type Op, type Tensor } from './tensor.ts';
+
+/** Constants up to this many elements are compared by content and may be made by folding. */
+const smallConstant = 4096;
+
+/**
+ * Applies, in one pass from inputs to outputs: removal of operations that only matter to differentiation, constant
+ * folding, algebraic identities that are exact in floating point, un-broadcasting of operands, and common-subexpression
+ * elimination. Dead code goes because only reachable nodes are rebuilt. Inputs keep their names and order.
+ */
+export function optimize(program: Program): Program {
+  const replaced = new Map<Tensor, Tensor>();
+  const known = new Map<string, readonly Tensor[]>();
+  for (const { tensor } of program.inputs) replaced.set(tensor, tensor);
+  const numbers = new Map<Tensor, number>();
+  const numberOf = (tensor: Tensor): number => {
+    let number = numbers.get(tensor);
+    if (number === undefined) {
+      number = numbers.size;
+      numbers.set(tensor, number);
+    }
+    return number;
+  };
+  const build = (op: Op, inputs: readonly Tensor[], attributes: object): readonly Tensor[] => {
+    const key = `${op.name}|${attributesKey(op, attributes)}|${inputs.map(numberOf).join(',')}`;
+    const before = known.get(key);
+    if (before !== undefined) return before;
+    const outputs = apply(op, inputs, attributes);
+    known.set(key, outputs);
+    return outputs;
+  };
+  for (const node of reachableNodes(program.outputs.map(({ tensor }) => tensor))) {
+    if (isOp(node, inputOp)) {
+      replaced.set(node.outputs[0]!, replaced.get(node.outputs[0]!) ?? node.outputs[0]!);
+      continue;
+    }
+    const inputs = node.inputs.map((tensor) => replaced.get(tensor)!);
+    const outputs =
+      simplify(node, inputs) ??
+      fold(node, inputs, build) ??
+      build(node.op, lighten(node, inputs), node.attributes);
+    node.outputs.forEach((old, index) => {
+      replaced.set(old, outputs[index]!);
+    });
+  }
+  return {
+    inputs: program.inputs,
+    outputs: program.outputs.map(({ name, tensor }) => ({ name, tensor: replaced.get(tensor)! })),
+  };
+}
+
+const isOp = (node: Node, op: object): boolean => (node.op as object) === op;
+
+/** Exact identities: the result is a tensor that exists already. */
+function simplify(node: Node, inputs: readonly Tensor[]): readonly Tensor[] | undefined {
+  const [x, y] = inputs;
+  const same = (tensor: Tensor): readonly Tensor[] | undefined =>
+    sameShape(tensor.shape, node.outputs[0]!.shape) ? [tensor] : undefined;
+  if (isOp(node, stopGradientOp)) return [x!];
+  if (isOp(node, customOp)) return inputs.slice(0, node.outputs.length);
+  if (isOp(node, mulOp)) {
+    if (uniformConstant(y!) === 1) return same(x!);
+    if (uniformConstant(x!) === 1) return same(y!);
+  }
+  if (isOp(node, divOp) && uniformConstant(y!) === 1) return same(x!);
+  if (isOp(node, addOp)) {
+    if (uniformConstant(y!) === 0) return same(x!);
+    if (uniformConstant(x!) === 0) return same(y!);
+  }
+  if (isOp(node, subOp) && uniformConstant(y!) === 0) return same(x!);
+  if (isOp(node, negOp) && isOp(x!.node, negOp)) return [x!.node.inputs[0]!];
+  if (isOp(node, reshapeOp) && sameShape(x!.shape, node.outputs[0]!.shape)) return [x!];
+  if (isOp(node, transposeOp) && isOp(x!.node, transposeOp)) {
+    const outer = (node.attributes as { permutation: readonly number[] }).permutation;
+    const inner = (x!.node.attributes as { permutation: readonly number[] }).permutation;
+    return [
+      transpose(
+        x!.node.inputs[0]!,
+        outer.map((axis) => inner[axis]!),
+      ),
+    ];
+  }
+  return undefined;
+}
+
+/** Drops broadcasts that the operation does by itself, and chains of reshapes. */
+function lighten(node: Node, inputs: readonly Tensor[]): readonly Tensor[] {
+  if (isOp(node, reshapeOp) && isOp(inputs[0]!.node, reshapeOp)) return inputs[0]!.node.inputs;
+  if (inputs.length !== 2 || !broadcasting.has(node.op.name)) return inputs;
+  const shape = node.outputs[0]!.shape;
+  const light = (x: Tensor, other: Tensor): Tensor => {
+    if (!isOp(x.node, fillOp) && !isOp(x.node, broadcastToOp)) return x;
+    const source = x.node.inputs[0]!;
+    return sameShape(broadcastShapes(node.op.name, source.shape, other.shape), shape) ? source : x;
+  };
+  const first = light(inputs[0]!, inputs[1]!);
+  return [first, light(inputs[1]!, first)];
+}
+
+const broadcasting: ReadonlySet<string> = new Set([
+  'add',
+  'sub',
+  'mul',
+  'div',
+  'maximum',
+  'minimum',
+  'equal',
+  'less',
+  'lessEqual',
+  'greater',
+  'greaterEqual',
+  'and',
+  'or',
+]);
+
+/** The number every element of a small constant has, if there is one. */
+function uniformConstant(x: Tensor): number | undefined {
+  if (isOp(x.node, fillOp)) return uniformConstant(x.node.inputs[0]!);
+  if (!isOp(x.node, constantOp)) return undefined;
+  const { data } = (x.node.attributes as { tensor: HostTensor }).tensor;
+  if (data.length !== 1) return undefined;
+  return Number(data[0]);
+}
+
+/** Evaluates a node whose inputs are all constants and whose outputs are small. */
+function fold(
+  node: Node,
+  inputs: readonly Tensor[],
+  build: (op: Op, inputs: readonly Tensor[], attributes: object) => readonly Tensor[],
+): readonly Tensor[] | undefined {
+  if (inputs.length === 0 || isOp(node, fillOp)) return undefined;
+  if (!inputs.every((x) => isOp(x.node, constantOp))) return undefined;
+  if (node.outputs.some((output) => sizeOf(output.shape) > smallConstant)) return undefined;
+  const values = inputs.map(
+    (x) => constantOp.evaluate([], x.node.attributes as { tensor: HostTensor }, [])[0]!,
+  );
+  return node.op.evaluate(values, node.attributes, node.outputs).map(({ data, shape }, index) => {
+    const { dtype } = node.outputs[index]!;
+    const array = allocate(dtype, data.length);
+    for (let i = 0; i < data.length; i++) {
+      if (array instanceof BigInt64Array) array[i] = BigInt(data[i]!);
+      else array[i] = data[i]!;
+    }
+    return build(constantOp as unknown as Op, [], { tensor: hostTensor(array, shape) })[0]!;
+  });
+}
+
+let nextIdentity = 0;
+const identities = new WeakMap<object, number>();
+
+/** Text that is equal for equal attributes. Large arrays and functions are compared by identity. */
+function attributesKey(op: Op, attributes: object): string {
+  if ((op as object) === constantOp) {
+    const { tensor } = attributes as { tensor: HostTensor };
+    if (tensor.data.length <= smallConstant) {
+      return `${tensor.dtype}[${tensor.shape.join()}]${Array.from(tensor.data as ArrayLike<number | bigint>, exactText).join()}`;
+    }
+    return `#${identityOf(tensor.data)}`;
+  }
+  return JSON.stringify(attributes, (_key, part: unknown) => {
+    if (typeof part === 'function') return `#${identityOf(part)}`;
+    if (typeof part === 'number') return exactText(part);
+    return part;
+  });
+}
+
+function exactText(number: number | bigint): string {
+  return Object.is(number, -0) ? '-0' : String(number);
+}
+
+function identityOf(thing: object): number {
+  let id = identities.get(thing);
+  if (id === undefined) {
+    id = nextIdentity++;
+    identities.set(thing, id);
+  }
+  return id;
+}
