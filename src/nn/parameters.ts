@@ -1,0 +1,218 @@
+/**
+ * All weights of a model in one block of shared memory.
+ *
+ * Training, scoring and generation bind the same memory, so nothing is copied between them; worker threads see it too.
+ * Gradients and optimizer moments are blocks of the same layout, so that clipping and updates are single passes over
+ * `flat`.
+ */
+import { ConfigError, EngineError, ShapeError } from '../core/errors.ts';
+import type { Rng } from '../core/rng.ts';
+import { formatShape, type Shape, sizeOf } from '../core/shapes.ts';
+
+/** How a new model draws a parameter. `std` is the standard deviation of a normal distribution around 0. */
+export type Initializer =
+  | { readonly kind: 'normal'; readonly std: number }
+  | { readonly kind: 'zeros' }
+  | { readonly kind: 'ones' };
+
+/** One weight tensor. Names are those of the Hugging Face checkpoint, such as `model.norm.weight`. */
+export interface ParameterSpec {
+  readonly name: string;
+  readonly shape: Shape;
+  /** Leave out for tensors that are always loaded; `initialize` refuses those. */
+  readonly init?: Initializer;
+}
+
+/** Every tensor starts on such a boundary: a cache line, and the widest vector register. */
+const ALIGNMENT_FLOATS = 64 / Float32Array.BYTES_PER_ELEMENT;
+
+/**
+ * Named float32 tensors in one contiguous `SharedArrayBuffer`, in the order of their specs. Each starts at a multiple
+ * of 64 bytes; the gaps are zero and must stay zero (a gradient, a moment or an update of 0 keeps them so).
+ */
+export class Parameters {
+  readonly specs: readonly ParameterSpec[];
+  readonly buffer: SharedArrayBuffer;
+  /** The whole vector with the zeros between tensors. A norm or a sum over it is that over all parameters. */
+  readonly flat: Float32Array;
+  /** Number of parameters, without the zeros between tensors. */
+  readonly count: number;
+  readonly #layout: Layout;
+  readonly #views = new Map<string, Float32Array>();
+
+  /** Use `allocateParameters`. */
+  constructor(layout: Layout) {
+    this.specs = layout.specs;
+    this.count = layout.count;
+    this.#layout = layout;
+    this.buffer = allocateShared(layout);
+    this.flat = new Float32Array(this.buffer);
+    for (const [index, { name }] of layout.specs.entries()) {
+      const start = layout.starts[index]!;
+      this.#views.set(name, this.flat.subarray(start, start + layout.sizes[index]!));
+    }
+  }
+
+  has(name: string): boolean {
+    return this.#views.has(name);
+  }
+
+  /** Memory of one tensor, row-major. Throws `ShapeError` for an unknown name. */
+  view(name: string): Float32Array {
+    const view = this.#views.get(name);
+    if (view === undefined) {
+      throw new ShapeError({
+        where: `Parameters.view(${JSON.stringify(name)})`,
+        expected: `one of ${this.specs.length} parameters (${preview(this.specs.map((spec) => spec.name))})`,
+        received: 'an unknown name',
+        fix: 'Use a name from parameters.specs',
+      });
+    }
+    return view;
+  }
+
+  /** Views of all tensors by name: what `Executable.bind` takes. */
+  arrays(): Record<string, Float32Array> {
+    return Object.fromEntries(this.#views);
+  }
+
+  /** New zeros of the same layout, for gradients and optimizer moments. */
+  like(): Parameters {
+    return new Parameters(this.#layout);
+  }
+
+  /** Copies all numbers of a block with the same layout. Throws `ShapeError` when the layouts differ. */
+  copyFrom(other: Parameters): void {
+    if (other.#layout !== this.#layout) {
+      const index = firstDifference(this.specs, other.specs);
+      if (index !== undefined) {
+        throw new ShapeError({
+          where: 'Parameters.copyFrom',
+          expected: describe(this.specs[index]),
+          received: describe(other.specs[index]),
+          fix: 'Copy between parameters of the same model configuration',
+        });
+      }
+    }
+    this.flat.set(other.flat);
+  }
+}
+
+/**
+ * Zeroed memory for tensors, in the order given.
+ *
+ * @throws ShapeError when a name comes twice or a dimension is not a non-negative integer.
+ * @throws EngineError when the memory cannot be had.
+ * @example
+ * const parameters = allocateParameters([{ name: 'norm.weight', shape: [8], init: { kind: 'ones' } }]);
+ * parameters.view('norm.weight').length; // 8, in a block of 64 bytes
+ */
+export function allocateParameters(specs: readonly ParameterSpec[]): Parameters {
+  return new Parameters(layOut(specs));
+}
+
+/**
+ * Draws every parameter by its initializer: N(0, std²), zeros or ones. Each tensor draws from the stream of its own
+ * name, so that adding or reordering tensors leaves the others as they were.
+ *
+ * @throws ConfigError when a tensor has no initializer.
+ * @example initialize(parameters, createRng(0).split('initialize'));
+ */
+export function initialize(parameters: Parameters, rng: Pick<Rng, 'split'>): void {
+  for (const { name, init } of parameters.specs) {
+    const view = parameters.view(name);
+    switch (init?.kind) {
+      case 'normal':
+        rng.split(name).fillNormal(view, init.std);
+        break;
+      case 'zeros':
+        view.fill(0);
+        break;
+      case 'ones':
+        view.fill(1);
+        break;
+      case undefined:
+        throw new ConfigError({
+          where: `initialize(${name})`,
+          expected: 'a parameter with an initializer',
+          received: 'none',
+          fix: 'Give its spec an `init`, or load the model from a checkpoint',
+        });
+    }
+  }
+}
+
+interface Layout {
+  readonly specs: readonly ParameterSpec[];
+  /** First element of each tensor in the vector. */
+  readonly starts: readonly number[];
+  readonly sizes: readonly number[];
+  readonly count: number;
+  /** Elements of the vector with the zeros between tensors. */
+  readonly length: number;
+}
+
+function layOut(specs: readonly ParameterSpec[]): Layout {
+  const seen = new Set<string>();
+  const starts: number[] = [];
+  const sizes: number[] = [];
+  let count = 0;
+  let length = 0;
+  for (const { name, shape } of specs) {
+    const where = `allocateParameters(${name})`;
+    if (seen.has(name)) {
+      throw new ShapeError({
+        where,
+        expected: 'distinct names',
+        received: 'this one twice',
+        fix: 'Name it once',
+      });
+    }
+    if (shape.some((dimension) => !Number.isInteger(dimension) || dimension < 0)) {
+      throw new ShapeError({
+        where,
+        expected: 'non-negative integer dimensions',
+        received: formatShape(shape),
+        fix: 'Check the sizes in the model configuration',
+      });
+    }
+    seen.add(name);
+    const size = sizeOf(shape);
+    starts.push(length);
+    sizes.push(size);
+    count += size;
+    length += Math.ceil(size / ALIGNMENT_FLOATS) * ALIGNMENT_FLOATS;
+  }
+  return { specs: [...specs], starts, sizes, count, length };
+}
+
+function allocateShared({ length }: Layout): SharedArrayBuffer {
+  const bytes = length * Float32Array.BYTES_PER_ELEMENT;
+  try {
+    return new SharedArrayBuffer(bytes);
+  } catch (cause) {
+    throw new EngineError({
+      where: 'allocateParameters',
+      expected: `${(bytes / 2 ** 30).toFixed(2)} GiB of memory for the parameters`,
+      received: 'a refusal by the runtime',
+      fix: 'Use a smaller model or a machine with more memory',
+      cause,
+    });
+  }
+}
+
+/** Index of the first spec whose name or shape differs; undefined when the layouts are the same. */
+function firstDifference(a: readonly ParameterSpec[], b: readonly ParameterSpec[]): number | undefined {
+  for (let index = 0; index < Math.max(a.length, b.length); index++) {
+    if (describe(a[index]) !== describe(b[index])) return index;
+  }
+  return undefined;
+}
+
+function describe(spec: ParameterSpec | undefined): string {
+  return spec === undefined ? 'no further parameter' : `${spec.name} ${formatShape(spec.shape)}`;
+}
+
+function preview(names: readonly string[]): string {
+  return names.length <= 3 ? names.join(', ') : `${names.slice(0, 3).join(', ')}, …`;
+}
