@@ -85,6 +85,9 @@ describe('initialize', () => {
     const reordered = allocateParameters([...specs].reverse());
     initialize(reordered, createRng(3));
     expect(reordered.view('a')).toEqual(parameters.view('a'));
+    const renamed = allocateParameters([{ ...specs[0]!, name: 'other' }]);
+    initialize(renamed, createRng(3));
+    expect(renamed.view('other')).not.toEqual(parameters.view('a'));
   });
 
   it('draws the standard deviation that it was asked for', () => {
