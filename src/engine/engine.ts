@@ -1,7 +1,7 @@
 /** The interface every engine implements: compile a traced program, bind memory, run. */
 import type { HostArray, HostTensor } from '../core/host-tensor.ts';
-import type { TensorType } from '../graph/tensor.ts';
 import type { Program } from '../graph/program.ts';
+import type { TensorType } from '../graph/tensor.ts';
 
 /** Name, dtype and shape of a program's input or output. */
 export interface TensorSpec extends TensorType {

@@ -1,10 +1,10 @@
 /** The reference engine: every operation in float64, one after the other. Slow and plain; all other engines are tested against it. */
 import { EngineError } from '../core/errors.ts';
-import { allocate, dtypeOf, type HostArray, type HostTensor } from '../core/host-tensor.ts';
-import { formatShape, sizeOf } from '../core/shapes.ts';
+import type { HostArray } from '../core/host-tensor.ts';
 import { inputOp, type Program, reachableNodes } from '../graph/program.ts';
 import type { Node, Tensor, Value } from '../graph/tensor.ts';
-import type { Arrays, Binding, Engine, EngineOptions, Executable, OpTime, TensorSpec } from './engine.ts';
+import { programSpecs, requireAlive, resolveBindings } from './bindings.ts';
+import type { Arrays, Binding, Engine, EngineOptions, Executable, OpTime } from './engine.ts';
 
 /** An engine that evaluates programs in float64. float32 tensors may be bound as Float64Array; fresh outputs are Float64Array. */
 export function createInterpreter(options: EngineOptions = {}): Engine {
@@ -35,36 +35,17 @@ function interpret(
   const nodes = reachableNodes(program.outputs.map(({ tensor }) => tensor)).filter(
     (node) => (node.op as object) !== inputOp,
   );
-  const specs = (named: Program['inputs']): TensorSpec[] =>
-    named.map(({ name: key, tensor }) => ({ name: key, dtype: tensor.dtype, shape: tensor.shape }));
-  const inputs = specs(program.inputs.filter((input) => !(input.name in frozen)));
-  const outputs = specs(program.outputs);
+  const where = `interpreter(${name})`;
+  const specs = programSpecs(where, program, constants);
   const calls = new Map<string, number>();
   let disposed = false;
-  const fail = (expected: string, received: string, fix: string): never => {
-    throw new EngineError({ where: `interpreter(${name})`, expected, received, fix });
-  };
 
   function bind(inputArrays: Arrays, outputArrays: Arrays = {}): Binding {
-    if (disposed) fail('an executable in use', 'a disposed one', 'Compile the program again');
-    checkNames(inputArrays, inputs, 'input', fail);
-    checkNames(outputArrays, outputs, 'output', fail);
-    for (const spec of inputs) {
-      const data = inputArrays[spec.name];
-      if (data === undefined) fail(`an array for input "${spec.name}"`, 'none', 'Bind every input');
-      checkArray(spec, data!, 'input', fail);
-    }
-    const results: Record<string, HostTensor> = {};
-    for (const spec of outputs) {
-      const data =
-        outputArrays[spec.name] ??
-        allocate(spec.dtype === 'float32' ? 'float64' : spec.dtype, sizeOf(spec.shape));
-      checkArray(spec, data, 'output', fail);
-      results[spec.name] = { dtype: dtypeOf(data), shape: spec.shape, data };
-    }
+    requireAlive(where, disposed);
+    const results = resolveBindings(where, specs, { inputs: inputArrays, outputs: outputArrays }, true);
     let released = false;
     const runSync = (): void => {
-      if (disposed || released) fail('a binding in use', 'a disposed one', 'Bind again');
+      requireAlive(where, disposed || released);
       const values = new Map<Tensor, Value>();
       for (const { name: key, tensor } of program.inputs) {
         values.set(tensor, { shape: tensor.shape, data: frozen[key] ?? toFloat64(inputArrays[key]!) });
@@ -87,8 +68,8 @@ function interpret(
 
   return {
     name,
-    inputs,
-    outputs,
+    inputs: specs.inputs,
+    outputs: specs.outputs,
     bind,
     async run(inputArrays, outputArrays) {
       const binding = bind(inputArrays, outputArrays);
@@ -100,12 +81,14 @@ function interpret(
       }
     },
     profile(): readonly OpTime[] {
-      if (!profiled)
-        fail(
-          'an engine created with profile: true',
-          'profile: false',
-          'Create the engine with profile: true',
-        );
+      if (!profiled) {
+        throw new EngineError({
+          where,
+          expected: 'an engine created with profile: true',
+          received: 'profile: false',
+          fix: 'Create the engine with profile: true',
+        });
+      }
       return [...calls].map(([op, count]) => ({ op, calls: count, microseconds: 0 }));
     },
     dispose() {
@@ -125,34 +108,6 @@ function evaluateNode(node: Node, values: Map<Tensor, Value>, calls: Map<string,
     values.set(output, results[index]!);
   });
   calls?.set(node.op.name, (calls.get(node.op.name) ?? 0) + 1);
-}
-
-type Fail = (expected: string, received: string, fix: string) => never;
-
-function checkNames(arrays: Arrays, specs: readonly TensorSpec[], kind: string, fail: Fail): void {
-  for (const name of Object.keys(arrays)) {
-    if (!specs.some((spec) => spec.name === name)) {
-      fail(
-        `an ${kind} named ${specs.map((spec) => `"${spec.name}"`).join(', ')}`,
-        `"${name}"`,
-        'Check the spelling',
-      );
-    }
-  }
-}
-
-function checkArray(spec: TensorSpec, data: HostArray, kind: string, fail: Fail): void {
-  const dtype = dtypeOf(data);
-  if (dtype !== spec.dtype && !(dtype === 'float64' && spec.dtype === 'float32')) {
-    fail(`${spec.dtype} for ${kind} "${spec.name}"`, dtype, 'Bind an array of that type');
-  }
-  if (data.length !== sizeOf(spec.shape)) {
-    fail(
-      `${sizeOf(spec.shape)} elements for ${kind} "${spec.name}" of shape ${formatShape(spec.shape)}`,
-      `${data.length}`,
-      'Bind an array of that size',
-    );
-  }
 }
 
 function toFloat64(data: HostArray): Float64Array {

@@ -15,9 +15,13 @@ const vector = { dtype: 'float32', shape: [3] } as const;
 
 async function run(program: ReturnType<typeof trace>, arrays: Record<string, number[]>) {
   const executable = await createInterpreter().compile(program);
-  const bound = Object.fromEntries(Object.entries(arrays).map(([name, data]) => [name, Float64Array.from(data)]));
+  const bound = Object.fromEntries(
+    Object.entries(arrays).map(([name, data]) => [name, Float64Array.from(data)]),
+  );
   const outputs = await executable.run(bound);
-  return Object.fromEntries(Object.entries(outputs).map(([name, { data }]) => [name, Array.from(data as Float64Array)]));
+  return Object.fromEntries(
+    Object.entries(outputs).map(([name, { data }]) => [name, Array.from(data as Float64Array)]),
+  );
 }
 
 describe('gradients', () => {
@@ -57,7 +61,9 @@ describe('gradients', () => {
   });
 
   it('rejects a loss that is not a scalar', () => {
-    expect(() => trace({ x: vector }, ({ x }) => ({ g: gradients(x, [x])[0]! }))).toThrow(/expected a scalar loss, received shape \[3\]/);
+    expect(() => trace({ x: vector }, ({ x }) => ({ g: gradients(x, [x])[0]! }))).toThrow(
+      /expected a scalar loss, received shape \[3\]/,
+    );
   });
 });
 
@@ -67,7 +73,10 @@ describe('checkpoint', () => {
   const block = (x: Tensor, a: Tensor, b: Tensor): Tensor => matmul(tanh(matmul(x, a)), b);
 
   it('has the gradients of the plain function, for arguments and for what it closes over', async () => {
-    await checkGradient((x, a, b) => checkpoint((h) => [block(h!, a!, b!)])(x!)[0]!, [points([2, 4]), w1, w2]);
+    await checkGradient(
+      (x, a, b) => checkpoint((h) => [block(h!, a!, b!)])(x!)[0]!,
+      [points([2, 4]), w1, w2],
+    );
   });
 
   it('nests', async () => {

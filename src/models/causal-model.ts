@@ -1,0 +1,48 @@
+import type { Tensor } from '../graph/tensor.ts';
+import type { ParameterSpec } from '../nn/parameters.ts';
+
+/** Traced weights by their Hugging Face name. */
+export type Weights = Readonly<Record<string, Tensor>>;
+
+/** Keys and values of one layer, each [B, K, T, E]. */
+export interface LayerCache {
+  readonly key: Tensor;
+  readonly value: Tensor;
+}
+
+export interface CausalInput {
+  /** int64 [B, T] token ids */
+  readonly ids: Tensor;
+  /** int64 [B, T] positions, each below T plus the length of the cache */
+  readonly positions: Tensor;
+  /** int32 [B, T]: attend within equal numbers only (packing). Left out: plain causal attention. */
+  readonly segments?: Tensor;
+  /** Keys and values of earlier tokens, per layer [B, K, M, E], of which the first `lengths` (int64 [B]) count. */
+  readonly past?: { readonly layers: readonly LayerCache[]; readonly lengths: Tensor };
+  /** Keep only each layer's input for the gradient and compute the inside again: less memory, a third more time. */
+  readonly rematerialize?: boolean;
+}
+
+/** A decoder-only language model as traced functions of its weights. */
+export interface CausalModel {
+  /** `model_type` of config.json. */
+  readonly type: string;
+  readonly vocabSize: number;
+  readonly hiddenSize: number;
+  readonly layerCount: number;
+  readonly keyValueHeads: number;
+  readonly headSize: number;
+  /** Longest sequence in tokens. */
+  readonly maxPositions: number;
+  /** Every weight with its shape and initialisation, in file order. */
+  readonly parameters: readonly ParameterSpec[];
+  /** Final normalised hidden states [B, T, D], and this call's keys and values per layer. */
+  forward(
+    weights: Weights,
+    input: CausalInput,
+  ): { readonly hidden: Tensor; readonly cache: readonly LayerCache[] };
+  /** Output embedding [V, D]; the input embedding where they are tied. */
+  head(weights: Weights): Tensor;
+  /** Multiply–add operations ×2 of a forward pass per token, without attention scores: 2 × matrix parameters used. */
+  readonly matrixParameters: number;
+}

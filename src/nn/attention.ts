@@ -1,0 +1,102 @@
+/** Scaled dot-product attention with grouped key/value heads, masks and a cache. */
+import { checkShapes } from '../core/shapes.ts';
+import { constant, iota } from '../graph/ops/common.ts';
+import { add, and, equal, less, lessEqual, where } from '../graph/ops/elementwise.ts';
+import { matmul } from '../graph/ops/matmul.ts';
+import { softmax } from '../graph/ops/reduce.ts';
+import { concat, reshape, sliceAxis, transpose } from '../graph/ops/shape.ts';
+import type { Tensor } from '../graph/tensor.ts';
+
+/** Added to scores of pairs that may not attend: large enough that exp underflows to exactly 0 in float32, yet finite. */
+const masked = -1e9;
+
+/** Additive mask [T, T]: position i sees positions 0..i. */
+export function causalMask(T: number): Tensor {
+  const data = new Float32Array(T * T);
+  for (let row = 0; row < T; row++) data.fill(masked, row * T + row + 1, (row + 1) * T);
+  return constant({ dtype: 'float32', shape: [T, T], data });
+}
+
+/**
+ * Additive mask [B, 1, T, T] for packed rows: a position sees earlier positions of its own segment only.
+ *
+ * @param segments int32 or int64 [B, T]: 0 for padding, 1, 2, … for the examples packed into the row
+ */
+export function packedMask(segments: Tensor): Tensor {
+  const [B, T] = segments.shape as [number, number];
+  const same = equal(reshape(segments, [B, 1, T, 1]), reshape(segments, [B, 1, 1, T]));
+  const order = iota(T, 'int32');
+  const earlier = lessEqual(reshape(order, [1, T]), reshape(order, [T, 1])); // [T, T]
+  return where(and(same, earlier), 0, floatMasked());
+}
+
+/** Additive mask [B, 1, 1, M]: true entries of the cache are those before each row's length. */
+export function cacheMask(lengths: Tensor, M: number): Tensor {
+  const filled = less(
+    reshape(iota(M, 'int64'), [1, 1, 1, M]),
+    reshape(lengths, [lengths.shape[0]!, 1, 1, 1]),
+  );
+  return where(filled, 0, floatMasked());
+}
+
+function floatMasked(): Tensor {
+  return constant({ dtype: 'float32', shape: [], data: Float32Array.of(masked) });
+}
+
+/** Keys and values of earlier positions, each [B, K, M, E], and which of them count ([B, 1, 1, M], additive). */
+export interface Past {
+  readonly key: Tensor;
+  readonly value: Tensor;
+  readonly mask: Tensor;
+}
+
+/**
+ * softmax(q kᵀ / √E + mask) v. Query head h reads key/value head ⌊h / (H/K)⌋.
+ *
+ * @param query [B, H, T, E]
+ * @param key [B, K, S, E] with K a divisor of H
+ * @param value [B, K, S, E]
+ * @param mask additive, broadcastable to [B, H, T, S]
+ * @param past earlier keys and values, attended besides `key`; they are read in place, not copied
+ * @returns [B, H, T, E]
+ * @source Vaswani et al. 2017, eq. 1; grouped heads: Ainslie et al. 2023
+ */
+export function attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, past?: Past): Tensor {
+  const { B, H, T, E, K, S } = checkShapes('attention', {
+    query: [query, 'B H T E'],
+    key: [key, 'B K S E'],
+    value: [value, 'B K S E'],
+  }) as Record<'B' | 'H' | 'T' | 'E' | 'K' | 'S', number>;
+  const group = H / K;
+  // The queries that share a key head are rows of one product.
+  const rows = reshape(query, [B, K, group * T, E]);
+  const scoresOf = (keys: Tensor, width: number, keyMask: Tensor): Tensor =>
+    add(
+      reshape(matmul(rows, keys, { transposeB: true, alpha: 1 / Math.sqrt(E) }), [B, H, T, width]),
+      keyMask,
+    );
+  const weigh = (weights: Tensor, values: Tensor, width: number): Tensor =>
+    matmul(reshape(weights, [B, K, group * T, width]), values);
+  if (past === undefined) {
+    const weights = softmax(scoresOf(key, S, mask)); // [B, H, T, S]
+    return reshape(weigh(weights, value, S), [B, H, T, E]);
+  }
+  const M = past.key.shape[2]!;
+  const scores = concat([scoresOf(past.key, M, past.mask), scoresOf(key, S, mask)], 3);
+  const weights = softmax(scores); // [B, H, T, M + S]
+  const fromPast = weigh(sliceAxis(weights, 3, 0, M), past.value, M);
+  const fromNow = weigh(sliceAxis(weights, 3, M, M + S), value, S);
+  return reshape(add(fromPast, fromNow), [B, H, T, E]);
+}
+
+/** [B, T, H·E] → [B, H, T, E]. */
+export function splitHeads(x: Tensor, heads: number): Tensor {
+  const [B, T, width] = x.shape as [number, number, number];
+  return transpose(reshape(x, [B, T, heads, width / heads]), [0, 2, 1, 3]);
+}
+
+/** [B, H, T, E] → [B, T, H·E]. */
+export function mergeHeads(x: Tensor): Tensor {
+  const [B, H, T, E] = x.shape as [number, number, number, number];
+  return reshape(transpose(x, [0, 2, 1, 3]), [B, T, H * E]);
+}
