@@ -73,6 +73,7 @@ describe('streams', () => {
       rng.split('').uniform(0),
       rng.split('\0').uniform(0),
       rng.split('1').uniform(0),
+      rng.split('\u0001\0').uniform(0),
       rng.split(1).uniform(0),
       rng.split(2 ** 32 + 1).uniform(0),
       rng.split('ab').uniform(0),
@@ -84,6 +85,12 @@ describe('streams', () => {
       createRng(2 ** 32).uniform(0),
     ];
     expect(new Set(draws).size).toBe(draws.length);
+  });
+
+  it('every counter of a long list matters', () => {
+    const counters = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+    const draws = counters.map((_, index) => createRng(4).uniform(...counters.with(index, 77)));
+    expect(new Set([...draws, createRng(4).uniform(...counters)]).size).toBe(10);
   });
 
   it('neighbouring streams and counters are uncorrelated', () => {
