@@ -17,7 +17,7 @@ export class HeedError extends Error {
   readonly fix: string | undefined;
 
   constructor(fields: ErrorFields) {
-    const fix = fields.fix === undefined ? '' : ` ${fields.fix.replace(/\.$/, '')}.`;
+    const fix = fields.fix === undefined ? '' : ` ${fields.fix}${/[.?!]$/.test(fields.fix) ? '' : '.'}`;
     super(
       `${fields.where}: expected ${fields.expected}, received ${fields.received}.${fix}`,
       fields.cause === undefined ? undefined : { cause: fields.cause },
