@@ -1,0 +1,7 @@
+export type { CausalInput, CausalModel, LayerCache, Weights } from './causal-model.ts';
+export * from './checkpoint.ts';
+export * from './half.ts';
+export { type LlamaConfig, llama, llamaConfig } from './llama.ts';
+export { readLlama2c } from './llama2c.ts';
+export { buildModel, modelTypes } from './registry.ts';
+export * from './safetensors.ts';

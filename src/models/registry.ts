@@ -1,0 +1,58 @@
+/** Architectures by the `model_type` of config.json. */
+import type { z } from 'zod';
+import { ConfigError } from '../core/errors.ts';
+import type { CausalModel } from './causal-model.ts';
+import { llama, llamaConfig } from './llama.ts';
+
+interface Architecture {
+  build(config: unknown, where: string): CausalModel;
+}
+
+function architecture<C>(schema: z.ZodType<C>, build: (config: C) => CausalModel): Architecture {
+  return {
+    build(config, where) {
+      const parsed = schema.safeParse(config);
+      if (parsed.success) return build(parsed.data);
+      const issue = parsed.error.issues[0]!;
+      throw new ConfigError({
+        where: `${where}: ${issue.path.join('.') || 'config'}`,
+        expected: issue.message,
+        received:
+          JSON.stringify(
+            issue.path.reduce<unknown>(
+              (at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key],
+              config,
+            ),
+          ) ?? 'nothing',
+        fix: 'Correct config.json, or take it from the original checkpoint',
+      });
+    },
+  };
+}
+
+const architectures: Readonly<Record<string, Architecture>> = {
+  llama: architecture(llamaConfig, llama),
+};
+
+/** Types of models that heed can build. */
+export const modelTypes: readonly string[] = Object.keys(architectures);
+
+/**
+ * The model that a config.json describes.
+ *
+ * @param where what to call the config in errors
+ * @throws ConfigError for an unknown `model_type` or a missing or unfit key
+ */
+export function buildModel(config: Readonly<Record<string, unknown>>, where = 'config.json'): CausalModel {
+  const type = config['model_type'];
+  const known = typeof type === 'string' ? architectures[type] : undefined;
+  if (known === undefined) {
+    throw new ConfigError({
+      where: `${where}: model_type`,
+      expected: modelTypes.join(', '),
+      received: JSON.stringify(type) ?? 'nothing',
+      fix: 'Use a checkpoint of a supported architecture',
+    });
+  }
+  return known.build(config, where);
+}

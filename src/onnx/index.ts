@@ -1,0 +1,3 @@
+export * from './model.ts';
+export * from './program-to-onnx.ts';
+export * from './read-onnx.ts';

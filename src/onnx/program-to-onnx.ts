@@ -1,0 +1,204 @@
+/** Lowers a traced program to an ONNX model: one call of each operation's `lower`, then names for the outputs. */
+import { EngineError } from '../core/errors.ts';
+import { allocate, type HostArray, type HostTensor } from '../core/host-tensor.ts';
+import { type DType, formatShape, type Shape, sizeOf } from '../core/shapes.ts';
+import type { Lowering, OnnxNodeOptions } from '../graph/lowering.ts';
+import { inputOp, type Program, reachableNodes } from '../graph/program.ts';
+import type { Op, Tensor } from '../graph/tensor.ts';
+import { encodeOnnx, type OnnxInitializer, type OnnxModel, type OnnxNode, type OnnxValue } from './model.ts';
+
+export interface OnnxOptions {
+  /** Name of the graph, shown by viewers and in ONNX Runtime's messages; default `program`. */
+  readonly name?: string;
+  /** Inputs to write as initializers, with their numbers: they leave the model's inputs. */
+  readonly constants?: Readonly<Record<string, HostArray>>;
+}
+
+/** Standard operators of ONNX 1.16, and ONNX Runtime's fused ones. */
+const opsets = { '': 21, 'com.microsoft': 1 };
+const irVersion = 10;
+
+/** Constants up to this size are compared by content; larger ones only by identity, because hashing them costs time. */
+const mergedBytes = 4096;
+
+/**
+ * Lowers a program to ONNX protobuf bytes. Shapes are static; inputs keep their names; the outputs come in the program's
+ * order and keep their names, except that an output named like an input gets the suffix `.out`.
+ *
+ * @throws EngineError when a constant is not an input of the program, or an input is used that the program does not list.
+ * @example
+ * writeFileSync('square.onnx', programToOnnx(trace({ x: { dtype: 'float32', shape: [3] } }, ({ x }) => ({ y: mul(x, x) }))));
+ */
+export function programToOnnx(program: Program, options: OnnxOptions = {}): Uint8Array {
+  return encodeOnnx(lowerProgram(program, options));
+}
+
+/** As `programToOnnx`, but before encoding: engines keep large initializers out of the protobuf. */
+export function lowerProgram(program: Program, options: OnnxOptions = {}): OnnxModel {
+  const { name = 'program', constants = {} } = options;
+  const builder = new ModelBuilder();
+  const names = new Map<Tensor, string>();
+  const inputs: OnnxValue[] = [];
+  for (const input of program.inputs) {
+    const { dtype, shape } = input.tensor;
+    names.set(input.tensor, builder.claim(input.name));
+    const data = constants[input.name];
+    if (data === undefined) inputs.push({ name: input.name, dtype, shape });
+    else builder.initializers.push({ name: input.name, dtype, shape, data });
+  }
+  for (const constant of Object.keys(constants)) {
+    if (program.inputs.some((input) => input.name === constant)) continue;
+    throw new EngineError({
+      where: `${name}(constants)`,
+      expected: `inputs of the program (${program.inputs.map((input) => input.name).join(', ')})`,
+      received: `"${constant}"`,
+      fix: 'Remove it or correct the name',
+    });
+  }
+
+  const lowered = reachableNodes(program.outputs.map(({ tensor }) => tensor));
+  for (const [position, node] of lowered.entries()) {
+    if (node.op === (inputOp as unknown as Op)) {
+      requireListed(name, node.outputs[0]!, names);
+      continue;
+    }
+    builder.begin(`${node.op.name}_${position}`);
+    const results = node.op.lower(
+      builder,
+      node.inputs.map((tensor) => names.get(tensor)!),
+      node,
+    );
+    for (const [index, output] of node.outputs.entries()) names.set(output, results[index]!);
+  }
+
+  const outputs = program.outputs.map(({ name: wanted, tensor }) => ({
+    name: builder.nameOutput(names.get(tensor)!, wanted),
+    dtype: tensor.dtype,
+    shape: tensor.shape,
+  }));
+  const { nodes, initializers } = builder.finish();
+  return { name, irVersion, producer: 'heed', opsets, nodes, inputs, outputs, initializers };
+}
+
+function requireListed(where: string, tensor: Tensor, names: ReadonlyMap<Tensor, string>): void {
+  if (names.has(tensor)) return;
+  throw new EngineError({
+    where,
+    expected: 'a program that lists every input its outputs need',
+    received: `an unlisted input ${JSON.stringify((tensor.node.attributes as { name?: string }).name)} (${tensor})`,
+    fix: 'Build the program with trace(), or add the input to program.inputs',
+  });
+}
+
+/** Collects nodes and initializers while operations lower themselves. Lives for one `lowerProgram`. */
+class ModelBuilder implements Lowering {
+  readonly initializers: OnnxInitializer[] = [];
+  private readonly nodes: OnnxNode[] = [];
+  private readonly taken = new Set<string>();
+  private readonly byContent = new Map<string, string>();
+  private readonly byIdentity = new Map<HostArray, { readonly shape: Shape; readonly name: string }[]>();
+  /** Values made by a node that do not yet carry an output's name. */
+  private readonly renameable = new Set<string>();
+  private readonly renamed = new Map<string, string>();
+  private scope = '';
+
+  /** Names the nodes that follow after one operation, so that profiles can be read back. */
+  begin(scope: string): void {
+    this.scope = scope;
+  }
+
+  /** The name itself if it is free, else with the first free suffix. */
+  claim(wanted: string): string {
+    let name = wanted;
+    for (let suffix = 1; this.taken.has(name); suffix++) name = `${wanted}.${suffix}`;
+    this.taken.add(name);
+    return name;
+  }
+
+  node(opType: string, inputs: readonly string[], options: OnnxNodeOptions = {}): readonly string[] {
+    const { domain = '', attributes = {}, outputs: count = 1 } = options;
+    const name = this.claim(this.scope);
+    const outputs = Array.from({ length: count }, (_, index) => this.claim(`${name}:${index}`));
+    for (const output of outputs) this.renameable.add(output);
+    this.nodes.push({ name, opType, domain, inputs, outputs, attributes });
+    return outputs;
+  }
+
+  constant({ dtype, shape, data }: HostTensor): string {
+    // float64 is host arithmetic: models compute in float32.
+    if (dtype === 'float64') return this.store('float32', shape, Float32Array.from(data as Float64Array));
+    return this.store(dtype, shape, data);
+  }
+
+  ints(values: readonly number[]): string {
+    return this.store('int64', [values.length], BigInt64Array.from(values, BigInt));
+  }
+
+  scalar(value: number, dtype: DType): string {
+    const data = allocate(dtype, 1);
+    if (data instanceof BigInt64Array) data[0] = BigInt(value);
+    else data[0] = value;
+    return this.store(dtype, [], data);
+  }
+
+  private store(dtype: DType, shape: Shape, data: HostArray): string {
+    if (data.length !== sizeOf(shape)) {
+      throw new EngineError({
+        where: this.scope,
+        expected: `${sizeOf(shape)} elements for a constant of shape ${formatShape(shape)}`,
+        received: `${data.length}`,
+      });
+    }
+    if (data.byteLength > mergedBytes) return this.storeLarge(dtype, shape, data);
+    const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('latin1');
+    const key = `${dtype}${formatShape(shape)}${bytes}`;
+    const known = this.byContent.get(key);
+    if (known !== undefined) return known;
+    const name = this.append(dtype, shape, data);
+    this.byContent.set(key, name);
+    return name;
+  }
+
+  private storeLarge(dtype: DType, shape: Shape, data: HostArray): string {
+    const sharing = this.byIdentity.get(data) ?? [];
+    const known = sharing.find((other) => formatShape(other.shape) === formatShape(shape));
+    if (known !== undefined) return known.name;
+    const name = this.append(dtype, shape, data);
+    this.byIdentity.set(data, [...sharing, { shape, name }]);
+    return name;
+  }
+
+  private append(dtype: DType, shape: Shape, data: HostArray): string {
+    const name = this.claim(`${this.scope}:constant`);
+    this.initializers.push({ name, dtype, shape, data });
+    return name;
+  }
+
+  /** Gives a value the name of an output: by renaming it, or through Identity when it is an input, a constant or already an output. */
+  nameOutput(value: string, wanted: string): string {
+    const name = this.claim(this.taken.has(wanted) ? `${wanted}.out` : wanted);
+    if (this.renameable.delete(value)) {
+      this.renamed.set(value, name);
+    } else {
+      this.nodes.push({
+        name: this.claim(`output_${this.nodes.length}`),
+        opType: 'Identity',
+        domain: '',
+        inputs: [value],
+        outputs: [name],
+        attributes: {},
+      });
+    }
+    return name;
+  }
+
+  finish(): { nodes: OnnxNode[]; initializers: OnnxInitializer[] } {
+    const rename = (name: string) => this.renamed.get(name) ?? name;
+    const nodes = this.nodes.map((node) => ({
+      ...node,
+      inputs: node.inputs.map(rename),
+      outputs: node.outputs.map(rename),
+    }));
+    return { nodes, initializers: this.initializers };
+  }
+}

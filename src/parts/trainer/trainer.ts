@@ -1,0 +1,290 @@
+/** The one training loop: batches, micro-batches, clipping, updates, evaluation, checkpoints, resumption. */
+import { DataError, NumericError } from '../../core/errors.ts';
+import type { Rng } from '../../core/rng.ts';
+import type { Engine } from '../../engine/engine.ts';
+import type { CausalModel } from '../../models/causal-model.ts';
+import type { Parameters } from '../../nn/parameters.ts';
+import { clipScale, firstNonFinite, globalNorm } from '../../optim/clip.ts';
+import type { Optimizer, OptimizerState } from '../../optim/optimizer.ts';
+import { batchIndices, microBatches, stepsPerEpoch } from '../batches.ts';
+import type { TrainStep } from '../step/train-step.ts';
+import { addTotals, createStepRunner, type StepRunner, type Totals } from './programs.ts';
+
+export interface TrainerSettings {
+  /** Examples (sequences or pairs) per optimizer step. */
+  readonly batchSize: number;
+  /** Examples per forward pass; gradients accumulate over the micro-batches of a batch. */
+  readonly microBatchSize: number;
+  /** Optimizer steps in all. */
+  readonly totalSteps: number;
+  readonly shuffle: boolean;
+  /** Largest global L2 norm of the gradient; larger ones are scaled down to it. 0 switches clipping off. */
+  readonly maxGradNorm: number;
+  /** Columns are padded to a multiple of this. */
+  readonly bucket: number;
+  /** Steps between log records. */
+  readonly logEvery: number;
+  /** Steps between evaluations; 0 evaluates at the start and the end only. */
+  readonly evaluateEvery: number;
+  /** Steps between checkpoints; 0 saves at an interrupt only. */
+  readonly saveEvery: number;
+  /** Compute layers again for the gradient instead of keeping their insides. */
+  readonly gradientCheckpointing: boolean;
+}
+
+/** One line of metrics.jsonl. */
+export type MetricRecord = Readonly<Record<string, number>>;
+
+/** Everything besides weights that the next step depends on. */
+export interface TrainerState {
+  readonly step: number;
+  readonly tokens: number;
+  readonly optimizer: OptimizerState;
+}
+
+export interface TrainerHooks {
+  /** Metrics of a step or an evaluation. */
+  log(record: MetricRecord): void;
+  /** After every step, for a progress line. */
+  progress(step: {
+    readonly step: number;
+    readonly totalSteps: number;
+    readonly loss: number;
+    readonly tokens: number;
+  }): void;
+  /** Write a checkpoint. */
+  save(state: TrainerState): Promise<void>;
+  /** True once the user asked to stop. */
+  interrupted(): boolean;
+}
+
+export interface TrainOptions<E> {
+  readonly engine: Engine;
+  readonly model: CausalModel;
+  readonly parameters: Parameters;
+  readonly step: TrainStep<E>;
+  readonly examples: readonly E[];
+  readonly evaluation: readonly E[];
+  readonly optimizer: Optimizer;
+  /** Learning rate of optimizer step `step` (0-based). */
+  readonly schedule: (step: number) => number;
+  readonly settings: TrainerSettings;
+  readonly rng: Rng;
+  /** Milliseconds from any origin. */
+  readonly clock: () => number;
+  readonly hooks: TrainerHooks;
+  readonly resume?: TrainerState;
+}
+
+export interface TrainResult {
+  readonly outcome: 'done' | 'interrupted';
+  readonly state: TrainerState;
+  /** Metrics of the last evaluation, prefixed `eval_`; empty without evaluation data. */
+  readonly evaluation: MetricRecord;
+}
+
+/** Programs kept at once: a bucket or two per length class for training and evaluation. */
+const programLimit = 12;
+
+/**
+ * Trains `parameters` in place.
+ *
+ * The gradient is that of (Σ losses) / (Σ weights) over the whole batch: how it is cut into micro-batches changes
+ * nothing but rounding. The order of examples and every random number depend on (seed, step) only.
+ *
+ * @throws NumericError naming the first parameter whose gradient is not finite; weights are then those before the step
+ * @throws DataError when there is nothing to learn
+ */
+export async function train<E>(options: TrainOptions<E>): Promise<TrainResult> {
+  const { model, parameters, step: method, examples, evaluation, settings, hooks } = options;
+  if (examples.length === 0) {
+    throw new DataError({
+      where: 'train',
+      expected: 'at least one example',
+      received: 'none',
+      fix: 'Check the data set',
+    });
+  }
+  const runner = createStepRunner(options.engine, model, parameters, method, {
+    rematerialize: settings.gradientCheckpointing,
+    programLimit,
+  });
+  const gradients = parameters.like();
+  const perEpoch = stepsPerEpoch(examples.length, settings.batchSize);
+  let step = options.resume?.step ?? 0;
+  let tokens = options.resume?.tokens ?? 0;
+  if (options.resume !== undefined) options.optimizer.load(options.resume.optimizer);
+  const stateNow = (): TrainerState => ({ step, tokens, optimizer: options.optimizer.state() });
+  const window = createWindow();
+  let lastEvaluation: MetricRecord = {};
+
+  const evaluateNow = async (): Promise<void> => {
+    if (evaluation.length === 0) return;
+    lastEvaluation = prefixed('eval_', await evaluate(runner, method, evaluation, settings));
+    hooks.log({ step, epoch: step / perEpoch, ...lastEvaluation });
+  };
+
+  try {
+    if (step === 0) await evaluateNow();
+    while (step < settings.totalSteps) {
+      if (hooks.interrupted()) {
+        await hooks.save(stateNow());
+        return { outcome: 'interrupted', state: stateNow(), evaluation: lastEvaluation };
+      }
+      const started = options.clock();
+      const batch = batchIndices(
+        options.rng,
+        examples.length,
+        settings.batchSize,
+        step,
+        settings.shuffle,
+      ).map((index) => examples[index]!);
+      const { totals, weight } = await accumulate(runner, method, batch, gradients, settings);
+      const loss = (totals['loss'] ?? 0) / weight;
+      const norm = globalNorm(gradients.flat);
+      requireFinite(step + 1, loss, norm, gradients, parameters);
+      const learningRate = options.schedule(step);
+      options.optimizer.step({
+        weights: parameters.flat,
+        gradients: gradients.flat,
+        learningRate,
+        gradientScale: settings.maxGradNorm > 0 ? clipScale(norm, settings.maxGradNorm) : 1,
+      });
+      step++;
+      const read = batch.reduce((total, example) => total + method.tokens(example), 0);
+      tokens += read;
+      window.add({ totals, weight, norm, tokens: read, milliseconds: options.clock() - started });
+      hooks.progress({ step, totalSteps: settings.totalSteps, loss, tokens: read });
+      if (step % settings.logEvery === 0 || step === settings.totalSteps) {
+        hooks.log({
+          step,
+          epoch: step / perEpoch,
+          ...window.take(method),
+          learning_rate: learningRate,
+          num_tokens: tokens,
+        });
+      }
+      const last = step === settings.totalSteps;
+      if (last || (settings.evaluateEvery > 0 && step % settings.evaluateEvery === 0)) await evaluateNow();
+      if (!last && settings.saveEvery > 0 && step % settings.saveEvery === 0) await hooks.save(stateNow());
+    }
+    return { outcome: 'done', state: stateNow(), evaluation: lastEvaluation };
+  } finally {
+    runner.dispose();
+  }
+}
+
+/** Gradient of the batch's mean loss into `gradients`; returns the sums. */
+async function accumulate<E>(
+  runner: StepRunner<E>,
+  method: TrainStep<E>,
+  batch: readonly E[],
+  gradients: Parameters,
+  settings: Pick<TrainerSettings, 'microBatchSize' | 'bucket'>,
+): Promise<{ totals: Totals; weight: number }> {
+  const weight = batch.reduce((total, example) => total + method.weight(example), 0);
+  if (weight === 0) {
+    throw new DataError({
+      where: 'train',
+      expected: 'a batch with at least one token to learn',
+      received: 'none',
+      fix: 'Look at the masks with `heed inspect`',
+    });
+  }
+  const totals: Totals = {};
+  const parts = microBatches(
+    batch,
+    (example) => method.columns(example),
+    settings.microBatchSize,
+    settings.bucket,
+  );
+  for (const [index, part] of parts.entries()) {
+    addTotals(totals, await runner.accumulate(part, 1 / weight, gradients, index === 0));
+  }
+  return { totals, weight };
+}
+
+/** Mean loss and metrics over held-out examples. */
+export async function evaluate<E>(
+  runner: Pick<StepRunner<E>, 'evaluate'>,
+  method: TrainStep<E>,
+  examples: readonly E[],
+  settings: Pick<TrainerSettings, 'microBatchSize' | 'bucket'>,
+): Promise<Record<string, number>> {
+  const totals: Totals = {};
+  const weight = examples.reduce((total, example) => total + method.weight(example), 0);
+  for (const part of microBatches(
+    examples,
+    (example) => method.columns(example),
+    settings.microBatchSize,
+    settings.bucket,
+  )) {
+    addTotals(totals, await runner.evaluate(part));
+  }
+  return { loss: (totals['loss'] ?? 0) / Math.max(weight, 1), ...method.summarize(totals) };
+}
+
+function requireFinite(
+  step: number,
+  loss: number,
+  norm: number,
+  gradients: Parameters,
+  weights: Parameters,
+): void {
+  if (Number.isFinite(loss) && Number.isFinite(norm)) return;
+  const weight = firstNonFinite(weights);
+  const gradient = firstNonFinite(gradients);
+  const what =
+    weight !== undefined
+      ? `weight "${weight}" is not finite`
+      : gradient !== undefined
+        ? `the gradient of "${gradient}" is not finite`
+        : 'the loss is not finite';
+  throw new NumericError({
+    where: `step ${step}`,
+    expected: 'finite numbers',
+    received: `loss ${loss}, gradient norm ${norm}: ${what}`,
+    fix: 'Lower the learning rate or maxGradNorm, or look at the data of this step; the last checkpoint is untouched',
+  });
+}
+
+interface StepFigures {
+  readonly totals: Totals;
+  readonly weight: number;
+  readonly norm: number;
+  readonly tokens: number;
+  readonly milliseconds: number;
+}
+
+/** Means over the steps since the last log record. */
+function createWindow(): {
+  add(figures: StepFigures): void;
+  take<E>(method: TrainStep<E>): Record<string, number>;
+} {
+  let steps: StepFigures[] = [];
+  return {
+    add: (figures) => void steps.push(figures),
+    take(method) {
+      const totals: Totals = {};
+      let [weight, norm, tokens, milliseconds] = [0, 0, 0, 0];
+      for (const figures of steps) {
+        addTotals(totals, figures.totals);
+        weight += figures.weight;
+        norm += figures.norm / steps.length;
+        tokens += figures.tokens;
+        milliseconds += figures.milliseconds;
+      }
+      steps = [];
+      return {
+        loss: (totals['loss'] ?? 0) / weight,
+        grad_norm: norm,
+        ...method.summarize(totals),
+        tokens_per_second: (1000 * tokens) / Math.max(milliseconds, 1e-3),
+      };
+    },
+  };
+}
+
+function prefixed(prefix: string, record: MetricRecord): MetricRecord {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [prefix + name, value]));
+}
