@@ -1,0 +1,4 @@
+export function checkLinks(
+  pages: Readonly<Record<string, string>>,
+  exists: (path: string) => boolean,
+): string[];
