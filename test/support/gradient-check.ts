@@ -1,53 +1,72 @@
 /** Central differences against the traced gradient, in float64 on the interpreter. */
 import { expect } from 'vitest';
-import { type Shape, sizeOf } from '../../src/core/shapes.ts';
 import { createInterpreter } from '../../src/engine/interpreter.ts';
-import { constant } from '../../src/graph/ops/common.ts';
-import { mul } from '../../src/graph/ops/elementwise.ts';
-import { sum } from '../../src/graph/ops/reduce.ts';
 import { gradients } from '../../src/graph/gradient.ts';
-import { trace } from '../../src/graph/program.ts';
+import { constant } from '../../src/graph/ops/common.ts';
+import { add, mul } from '../../src/graph/ops/elementwise.ts';
+import { sum } from '../../src/graph/ops/reduce.ts';
+import { type Program, trace } from '../../src/graph/program.ts';
 import type { Tensor } from '../../src/graph/tensor.ts';
+import { points, type Sample, toArray } from './samples.ts';
 
-export interface Point {
-  readonly shape: Shape;
-  readonly data: readonly number[] | Float64Array;
+export { points } from './samples.ts';
+
+/** float32 unless `dtype` says otherwise; other dtypes are held fixed. */
+export type Point = Omit<Sample, 'dtype'> & Partial<Pick<Sample, 'dtype'>>;
+
+type Function = (...inputs: Tensor[]) => Tensor | readonly Tensor[];
+
+/** Σ w·f(x) over all float32 outputs, with fixed uneven weights w in [0.5, 1.5): no two elements can stand in for each other. All 1 when not `weighted`. */
+export function weightedSum(outputs: Tensor | readonly Tensor[], weighted = true): Tensor {
+  const list = ('dtype' in outputs ? [outputs] : outputs).filter((output) => output.dtype === 'float32');
+  const parts = list.map((output, index) => {
+    if (!weighted) return sum(output);
+    const { shape, data } = points(output.shape, 7 + index, 0.5, 1.5);
+    return sum(mul(output, constant({ dtype: 'float32', shape, data: Float32Array.from(data) })));
+  });
+  return parts.reduce(add);
 }
 
-/** Deterministic numbers in [low, high): a fixed linear congruence, enough for test points. */
-export function points(shape: Shape, seed = 1, low = -2, high = 2): Point {
-  let state = (seed * 2654435761 + 12345) % 4294967296;
-  const data = Float64Array.from({ length: sizeOf(shape) }, () => {
-    state = (state * 1664525 + 1013904223) % 4294967296;
-    return low + ((high - low) * state) / 4294967296;
+/** A program with inputs x0, x1, …, outputs y0, y1, … of `f`, `loss` = weightedSum, and its gradients g0, g1, … by the float32 inputs. */
+export function gradientProgram(f: Function, inputs: readonly Point[]): Program {
+  const types = Object.fromEntries(
+    inputs.map(({ shape, dtype = 'float32' }, index) => [`x${index}`, { dtype, shape }]),
+  );
+  return trace(types, (named) => {
+    const xs = inputs.map((_, index) => named[`x${index}`]!);
+    const outputs = f(...xs);
+    const list = 'dtype' in outputs ? [outputs] : outputs;
+    const loss = weightedSum(outputs);
+    const variables = xs.filter((x) => x.dtype === 'float32');
+    const slopes = new Map(gradients(loss, variables).map((g, index) => [variables[index]!, g]));
+    return {
+      ...Object.fromEntries(list.map((y, index) => [`y${index}`, y])),
+      loss,
+      ...Object.fromEntries(xs.flatMap((x, index) => (slopes.has(x) ? [[`g${index}`, slopes.get(x)!]] : []))),
+    };
   });
-  return { shape, data };
 }
 
 /**
- * Checks dL/dx for L = Σ w·f(x) with fixed uneven weights w, against (L(x+h) − L(x−h)) / 2h for every element of every
- * input. `tolerance` bounds |difference| / max(1, |gradient|).
+ * Checks dL/dx for L = weightedSum(f(x)) against (L(x + h) − L(x − h)) / 2h for every element of every float32 input,
+ * with h = `step` · max(1, |x|). `tolerance` bounds |difference| / max(1, |gradient|).
  */
 export async function checkGradient(
-  f: (...inputs: Tensor[]) => Tensor,
+  f: Function,
   inputs: readonly Point[],
   { tolerance = 1e-6, step = 1e-5 }: { tolerance?: number; step?: number } = {},
 ): Promise<void> {
-  const types = Object.fromEntries(
-    inputs.map(({ shape }, index) => [`x${index}`, { dtype: 'float32' as const, shape }]),
-  );
-  const program = trace(types, (named) => {
-    const xs = inputs.map((_, index) => named[`x${index}`]!);
-    const y = f(...xs);
-    const weights = points(y.shape, 7, 0.5, 1.5);
-    const loss = sum(mul(y, weighted(weights)));
-    return { loss, ...Object.fromEntries(gradients(loss, xs).map((g, index) => [`g${index}`, g])) };
-  });
+  const program = gradientProgram(f, inputs);
   const executable = await createInterpreter().compile(program);
-  const arrays = Object.fromEntries(inputs.map(({ data }, index) => [`x${index}`, Float64Array.from(data)]));
+  const arrays = Object.fromEntries(
+    inputs.map(({ data, shape, dtype = 'float32' }, index) => [
+      `x${index}`,
+      dtype === 'float32' ? Float64Array.from(data) : toArray({ dtype, shape, data }),
+    ]),
+  );
   const binding = executable.bind(arrays);
   binding.runSync();
-  const traced = inputs.map((_, index) => (binding.outputs[`g${index}`]!.data as Float64Array).slice());
+  const traced = inputs.map((_, index) => (binding.outputs[`g${index}`]?.data as Float64Array)?.slice());
   const loss = (): number => {
     binding.runSync();
     return (binding.outputs['loss']!.data as Float64Array)[0]!;
@@ -55,6 +74,7 @@ export async function checkGradient(
   let worst = { difference: -1, where: '' };
   inputs.forEach((_, index) => {
     const x = arrays[`x${index}`]!;
+    if (!(x instanceof Float64Array)) return;
     for (let i = 0; i < x.length; i++) {
       const at = x[i]!;
       const h = step * Math.max(1, Math.abs(at));
@@ -65,15 +85,15 @@ export async function checkGradient(
       x[i] = at;
       const numeric = (above - below) / (2 * h);
       const given = traced[index]![i]!;
-      const difference = Number.isNaN(given) ? Number.POSITIVE_INFINITY : Math.abs(given - numeric) / Math.max(1, Math.abs(numeric));
+      const error = Math.abs(given - numeric) / Math.max(1, Math.abs(numeric));
+      const difference = Number.isNaN(error) ? Number.POSITIVE_INFINITY : error;
       if (difference > worst.difference) {
-        worst = { difference, where: `input ${index}, element ${i} (x = ${at}): traced ${given}, numeric ${numeric}` };
+        worst = {
+          difference,
+          where: `input ${index}, element ${i} (x = ${at}): traced ${given}, numeric ${numeric}`,
+        };
       }
     }
   });
   expect(worst.difference, `gradient at ${worst.where}`).toBeLessThan(tolerance);
-}
-
-function weighted({ shape, data }: Point): Tensor {
-  return constant({ dtype: 'float32', shape, data: Float32Array.from(data) });
 }

@@ -129,6 +129,8 @@ function missing(received: string, cause?: unknown): EngineError {
 }
 
 let loaded: OrtLibrary | undefined;
+/** Handles of loaded libraries: koffi unloads a library whose handle is collected, under the feet of decoded functions. */
+const kept: unknown[] = [];
 
 /** Loads the library once per process. */
 export function loadOrt(path: string = findLibrary()): OrtLibrary {
@@ -139,7 +141,9 @@ export function loadOrt(path: string = findLibrary()): OrtLibrary {
 function open(path: string): OrtLibrary {
   let base: bigint;
   try {
-    base = koffi.load(path).func('void* OrtGetApiBase()')() as bigint;
+    const library = koffi.load(path);
+    kept.push(library);
+    base = library.func('void* OrtGetApiBase()')() as bigint;
   } catch (cause) {
     throw missing(`${path}, which does not load`, cause);
   }
@@ -201,7 +205,6 @@ function open(path: string): OrtLibrary {
         check(name, functions.SetSessionGraphOptimizationLevel(options, 99));
         check(name, functions.SetSessionLogSeverityLevel(options, 3));
         check(name, functions.AddSessionConfigEntry(options, 'session.use_env_allocators', '1'));
-        check(name, functions.AddSessionConfigEntry(options, 'session.set_denormal_as_zero', '1'));
         if (profilePrefix !== undefined) {
           const text =
             process.platform === 'win32'

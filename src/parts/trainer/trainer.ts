@@ -20,6 +20,8 @@ export interface TrainerSettings {
   readonly shuffle: boolean;
   /** Largest global L2 norm of the gradient; larger ones are scaled down to it. 0 switches clipping off. */
   readonly maxGradNorm: number;
+  /** Examples per forward pass of an evaluation. */
+  readonly evaluationBatchSize: number;
   /** Columns are padded to a multiple of this. */
   readonly bucket: number;
   /** Steps between log records. */
@@ -209,14 +211,14 @@ export async function evaluate<E>(
   runner: Pick<StepRunner<E>, 'evaluate'>,
   method: TrainStep<E>,
   examples: readonly E[],
-  settings: Pick<TrainerSettings, 'microBatchSize' | 'bucket'>,
+  settings: Pick<TrainerSettings, 'evaluationBatchSize' | 'bucket'>,
 ): Promise<Record<string, number>> {
   const totals: Totals = {};
   const weight = examples.reduce((total, example) => total + method.weight(example), 0);
   for (const part of microBatches(
     examples,
     (example) => method.columns(example),
-    settings.microBatchSize,
+    settings.evaluationBatchSize,
     settings.bucket,
   )) {
     addTotals(totals, await runner.evaluate(part));

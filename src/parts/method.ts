@@ -1,0 +1,79 @@
+/** What a method file fills in. Everything that methods share lies in `parts/`. */
+import type { z } from 'zod';
+import type { ConfigSchema } from '../core/config.ts';
+import type { Row } from '../data/index.ts';
+import type { Engine } from '../engine/engine.ts';
+import type { CausalModel } from '../models/causal-model.ts';
+import type { Parameters } from '../nn/parameters.ts';
+import type { Tokenizer } from '../tokenizer/index.ts';
+import type { TrainStep } from './step/train-step.ts';
+import type { TrainerConfig } from './trainer/config.ts';
+
+/** Models a method works with. A reference is the policy as it was before training. */
+export type Role = 'policy' | 'reference';
+
+/** A metric of a method: its name in logs, its meaning with unit, and where it should lie. */
+export interface MetricDefinition {
+  readonly name: string;
+  readonly description: string;
+}
+
+/** Declares a metric. */
+export const metric = (name: string, description: string): MetricDefinition => ({ name, description });
+
+/** What encoding a row may use. */
+export interface EncodeContext<C> {
+  readonly config: C;
+  readonly tokenizer: Tokenizer;
+  readonly model: CausalModel;
+}
+
+/** What preparing the encoded examples may use. */
+export interface PrepareContext<C> extends EncodeContext<C> {
+  readonly engine: Engine;
+  readonly parameters: Parameters;
+  readonly modelConfig: object;
+  /** Folder for results that may be used again. */
+  readonly cacheFolder: string;
+  readonly onProgress: (stage: string, done: number, total: number) => void;
+}
+
+/** Rows of a data set as examples, with what had to be cut. */
+export interface Encoded<E> {
+  readonly examples: readonly E[];
+  /** Examples of which tokens were cut. */
+  readonly truncated: number;
+}
+
+export interface TrainMethod<S extends ConfigSchema = ConfigSchema, E = unknown> {
+  readonly id: string;
+  readonly kind: 'train';
+  /** One line for lists and help. */
+  readonly summary: string;
+  /** The row type it learns from, as TRL names it. */
+  readonly data: 'language modeling or prompt-completion' | 'preference';
+  readonly config: S;
+  readonly needs: readonly Role[];
+  readonly metrics: readonly MetricDefinition[];
+  encode(rows: readonly Row[], context: EncodeContext<z.output<S>>): Encoded<E>;
+  /** Work on the examples before training: packing, reference log-probabilities. */
+  prepare?(examples: readonly E[], context: PrepareContext<z.output<S>>): Promise<readonly E[]>;
+  build(config: z.output<S>): TrainStep<E>;
+}
+
+/** Declares a method; the types of its slots follow from its schema. */
+export function defineMethod<S extends ConfigSchema, E>(
+  method: TrainMethod<S, E> & (z.output<S> extends TrainerConfig ? unknown : never),
+): TrainMethod<S, E> {
+  return method;
+}
+
+/** Metrics every training run logs. */
+export const trainMetrics: readonly MetricDefinition[] = [
+  metric('loss', 'mean of what is minimised over the steps since the last record, nats'),
+  metric('grad_norm', 'L2 norm of the gradient before clipping'),
+  metric('learning_rate', 'learning rate of the last step'),
+  metric('epoch', 'passes over the training rows so far'),
+  metric('num_tokens', 'tokens read so far, padding not counted'),
+  metric('tokens_per_second', 'tokens read per second of training'),
+];

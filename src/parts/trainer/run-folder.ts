@@ -1,0 +1,187 @@
+/** Files of a run: config.yaml, metrics.jsonl, checkpoint-<step>/, model/. */
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { CheckpointError, ConfigError } from '../../core/errors.ts';
+import { loadWeights, type RawConfig, saveModel } from '../../models/checkpoint.ts';
+import { readHeader, readTensor, type WritableType, writeSafetensors } from '../../models/safetensors.ts';
+import type { Parameters } from '../../nn/parameters.ts';
+import { sizeOf } from '../../core/shapes.ts';
+import type { MetricRecord, TrainerState } from './trainer.ts';
+
+export interface RunFolderOptions {
+  readonly folder: string;
+  readonly overwrite: boolean;
+  readonly resume: boolean;
+  /** Text of config.yaml. */
+  readonly configText: string;
+  /** What a resumed run must share with the run it continues, as one comparable text. */
+  readonly fingerprint: string;
+  readonly saveLimit: number;
+  readonly modelConfig: RawConfig;
+  /** Tokenizer and further files of the model folder. */
+  readonly modelFiles: Readonly<Record<string, Uint8Array>>;
+}
+
+export interface RunFolder {
+  readonly folder: string;
+  /** Appends to metrics.jsonl. */
+  log(record: MetricRecord): void;
+  /** Writes checkpoint-<step> and deletes those beyond the limit. Returns its path. */
+  saveCheckpoint(state: TrainerState, parameters: Parameters): string;
+  /** State of the newest checkpoint, with its weights loaded into `parameters`; undefined when there is none. */
+  loadCheckpoint(parameters: Parameters): TrainerState | undefined;
+  /** Writes model/. Returns its path. */
+  saveModel(parameters: Parameters, dtype: WritableType): string;
+}
+
+const stateSchema = z.object({
+  format: z.literal(1),
+  global_step: z.int().nonnegative(),
+  num_input_tokens_seen: z.int().nonnegative(),
+  optimizer_steps: z.int().nonnegative(),
+  fingerprint: z.string(),
+  log_history: z.array(z.record(z.string(), z.number())),
+});
+
+/**
+ * Opens or creates a run folder.
+ *
+ * @throws ConfigError when the folder holds a run and neither `overwrite` nor `resume` was asked for
+ */
+export function openRunFolder(options: RunFolderOptions): RunFolder {
+  const { folder, overwrite, resume } = options;
+  const metricsFile = join(folder, 'metrics.jsonl');
+  const holdsRun = existsSync(join(folder, 'config.yaml')) || existsSync(metricsFile);
+  if (holdsRun && !resume) {
+    if (!overwrite) {
+      throw new ConfigError({
+        where: '--output',
+        expected: 'a folder without a run',
+        received: `"${folder}", which holds one`,
+        fix: 'Name another folder, or pass --resume to go on, or --overwrite to replace it',
+      });
+    }
+    for (const entry of readdirSync(folder)) {
+      if (/^(checkpoint-\d+|model|config\.yaml|metrics\.jsonl|report\.html)$/.test(entry)) {
+        rmSync(join(folder, entry), { recursive: true, force: true });
+      }
+    }
+  }
+  mkdirSync(folder, { recursive: true });
+  writeAtomically(join(folder, 'config.yaml'), options.configText);
+  let history: MetricRecord[] = [];
+
+  const checkpoints = (): number[] =>
+    readdirSync(folder)
+      .map((name) => /^checkpoint-(\d+)$/.exec(name)?.[1])
+      .filter((step) => step !== undefined)
+      .map(Number)
+      .sort((a, b) => a - b);
+  const checkpointPath = (step: number): string => join(folder, `checkpoint-${step}`);
+
+  return {
+    folder,
+    log(record) {
+      history.push(record);
+      appendFileSync(metricsFile, `${JSON.stringify(record)}\n`);
+    },
+    saveCheckpoint(state, parameters) {
+      const path = checkpointPath(state.step);
+      saveModel(path, {
+        config: options.modelConfig,
+        parameters,
+        files: { ...options.modelFiles, 'trainer_state.json': trainerState(state, history, options.fingerprint) },
+        extra: (temporary) =>
+          writeSafetensors(
+            join(temporary, 'optimizer.safetensors'),
+            Object.entries(state.optimizer.moments).map(([name, data]) => ({ name, shape: [data.length], data })),
+          ),
+      });
+      const all = checkpoints();
+      for (const step of all.slice(0, Math.max(0, all.length - options.saveLimit))) {
+        rmSync(checkpointPath(step), { recursive: true, force: true });
+      }
+      return path;
+    },
+    loadCheckpoint(parameters) {
+      const step = checkpoints().at(-1);
+      if (step === undefined) return undefined;
+      const path = checkpointPath(step);
+      const stored = readTrainerState(path, options.fingerprint);
+      loadWeights(path, parameters);
+      const moments: Record<string, Float32Array> = {};
+      for (const [name, tensor] of readHeader(join(path, 'optimizer.safetensors'))) {
+        const data = new Float32Array(sizeOf(tensor.shape));
+        readTensor(tensor, data);
+        moments[name] = data;
+      }
+      history = stored.log_history;
+      // Records after the checkpoint belong to steps that will be taken again.
+      writeAtomically(metricsFile, history.map((record) => `${JSON.stringify(record)}\n`).join(''));
+      return {
+        step: stored.global_step,
+        tokens: stored.num_input_tokens_seen,
+        optimizer: { steps: stored.optimizer_steps, moments },
+      };
+    },
+    saveModel(parameters, dtype) {
+      const path = join(folder, 'model');
+      saveModel(path, { config: options.modelConfig, parameters, dtype, files: options.modelFiles });
+      return path;
+    },
+  };
+}
+
+/** The keys of transformers' trainer_state.json that tools read, and ours. */
+function trainerState(state: TrainerState, history: readonly MetricRecord[], fingerprint: string): string {
+  return JSON.stringify(
+    {
+      format: 1,
+      best_metric: null,
+      best_model_checkpoint: null,
+      epoch: history.findLast((record) => record['epoch'] !== undefined)?.['epoch'] ?? 0,
+      global_step: state.step,
+      is_hyper_param_search: false,
+      is_local_process_zero: true,
+      is_world_process_zero: true,
+      num_input_tokens_seen: state.tokens,
+      optimizer_steps: state.optimizer.steps,
+      fingerprint,
+      log_history: history,
+    },
+    null,
+    1,
+  );
+}
+
+function readTrainerState(path: string, fingerprint: string): z.output<typeof stateSchema> {
+  const file = join(path, 'trainer_state.json');
+  let stored: z.output<typeof stateSchema>;
+  try {
+    stored = stateSchema.parse(JSON.parse(readFileSync(file, 'utf8')));
+  } catch (cause) {
+    throw new CheckpointError({
+      where: file,
+      expected: 'the state of a heed run',
+      received: 'a file that cannot be read as one',
+      fix: 'Delete this checkpoint folder to resume from the one before',
+      cause,
+    });
+  }
+  if (stored.fingerprint !== fingerprint) {
+    throw new CheckpointError({
+      where: file,
+      expected: `a run with the same data, model and settings (${fingerprint})`,
+      received: stored.fingerprint,
+      fix: 'Resume with the configuration the run was started with, or start a new run',
+    });
+  }
+  return stored;
+}
+
+function writeAtomically(file: string, text: string): void {
+  const temporary = `${file}.${process.pid}.partial`;
+  writeFileSync(temporary, text);
+  renameSync(temporary, file);
+}

@@ -1,0 +1,251 @@
+/** One training run of a method, from a resolved configuration to a saved model. */
+import { createHash } from 'node:crypto';
+import { basename, dirname, join } from 'node:path';
+import { ConfigError, DataError } from '../../core/errors.ts';
+import { createRng } from '../../core/rng.ts';
+import { readRows, type Row } from '../../data/index.ts';
+import type { Engine } from '../../engine/engine.ts';
+import { loadModel } from '../../models/checkpoint.ts';
+import { adam, adamW, sgd, type Optimizer, type Range } from '../../optim/optimizer.ts';
+import { createSchedule } from '../../optim/schedule.ts';
+import type { Parameters } from '../../nn/parameters.ts';
+import { checkTokenizerFits, loadTokenizer } from '../../tokenizer/index.ts';
+import { stepsPerEpoch } from '../batches.ts';
+import type { TrainMethod } from '../method.ts';
+import type { TrainStep } from '../step/train-step.ts';
+import type { TrainerConfig } from './config.ts';
+import { openRunFolder } from './run-folder.ts';
+import { type MetricRecord, type TrainerSettings, train } from './trainer.ts';
+
+/** What a run tells the outside while it goes on. */
+export interface RunObserver {
+  stage(name: string, done: number, total: number, figures?: Readonly<Record<string, number>>): void;
+  note(message: string): void;
+  metrics(record: MetricRecord): void;
+}
+
+export interface RunContext {
+  readonly engine: Engine;
+  /** The resolved configuration as YAML, for config.yaml. */
+  readonly configText: string;
+  readonly clock: () => number;
+  readonly interrupted: () => boolean;
+  readonly observer: RunObserver;
+}
+
+export interface RunSummary {
+  readonly outcome: 'done' | 'interrupted';
+  readonly folder: string;
+  /** Where the result lies: model/ when done, the checkpoint when interrupted. */
+  readonly saved: string;
+  readonly steps: number;
+  readonly first: MetricRecord;
+  readonly last: MetricRecord;
+  readonly milliseconds: number;
+}
+
+/** Columns are padded to a multiple of this many tokens. */
+const bucket = 16;
+
+/** Everything that precedes the first step. */
+export interface PreparedRun<E = unknown> {
+  readonly step: TrainStep<E>;
+  readonly examples: readonly E[];
+  readonly evaluation: readonly E[];
+  readonly truncated: number;
+  readonly settings: TrainerSettings;
+  readonly parameters: Parameters;
+}
+
+/**
+ * Loads model, tokenizer and data, trains, and writes the run folder.
+ *
+ * @throws DataError, CheckpointError, ConfigError on bad input; NumericError when a number is not finite
+ */
+export async function runTraining(method: TrainMethod, config: TrainerConfig, context: RunContext): Promise<RunSummary> {
+  const { engine, observer, clock } = context;
+  const started = clock();
+  const loaded = loadModel(config.model);
+  const { model, parameters } = loaded;
+  if (config.maxLength > model.maxPositions) {
+    throw new ConfigError({
+      where: '--max-length',
+      expected: `at most ${model.maxPositions}, the model's context`,
+      received: String(config.maxLength),
+      fix: `Set --max-length ${model.maxPositions}`,
+    });
+  }
+  const tokenizer = await loadTokenizer(config.tokenizer ?? config.model);
+  checkTokenizerFits(tokenizer, { vocabSize: model.vocabSize, where: config.tokenizer ?? config.model });
+
+  const rows = await readAll(config.data, config.maxRows);
+  const heldOut = config.evaluationData === undefined ? [] : await readAll(config.evaluationData);
+  const split = splitRows(rows, heldOut, config);
+  const encodeContext = { config, tokenizer, model };
+  const training = method.encode(split.training, encodeContext);
+  const evaluation = split.evaluation.length === 0 ? undefined : method.encode(split.evaluation, encodeContext);
+  const truncated = training.truncated + (evaluation?.truncated ?? 0);
+  if (truncated > 0) {
+    observer.note(`${truncated} of ${rows.length + heldOut.length} rows were cut to ${config.maxLength} tokens`);
+  }
+
+  const output = config.output ?? join('runs', `${method.id}-${basename(config.model).replace(/\.bin$/, '')}`);
+  const run = openRunFolder({
+    folder: output,
+    overwrite: config.overwrite,
+    resume: config.resume,
+    configText: context.configText,
+    fingerprint: fingerprint(method, config, rows.length),
+    saveLimit: config.saveLimit,
+    modelConfig: loaded.config,
+    modelFiles: Object.fromEntries(tokenizer.files),
+  });
+  const prepareContext = {
+    ...encodeContext,
+    engine,
+    parameters,
+    modelConfig: loaded.config,
+    cacheFolder: join(dirname(output), '.cache'),
+    onProgress: (stage: string, done: number, total: number) => observer.stage(stage, done, total),
+  };
+  const prepare = async (examples: readonly unknown[]): Promise<readonly unknown[]> =>
+    method.prepare === undefined || examples.length === 0 ? examples : method.prepare(examples, prepareContext);
+  // The reference is the model as loaded: prepare before a checkpoint replaces the weights.
+  const trainingExamples = await prepare(training.examples);
+  const evaluationExamples = await prepare(evaluation?.examples ?? []);
+
+  const settings = trainerSettings(config, trainingExamples.length);
+  const optimizer = createOptimizer(config, parameters);
+  const resume = config.resume ? run.loadCheckpoint(parameters) : undefined;
+  if (config.resume) {
+    observer.note(resume === undefined ? 'no checkpoint to resume from: starting anew' : `resuming after step ${resume.step}`);
+  }
+  const records: MetricRecord[] = [];
+  let saved = '';
+  const result = await train({
+    engine,
+    model,
+    parameters,
+    step: method.build(config),
+    examples: trainingExamples,
+    evaluation: evaluationExamples,
+    optimizer,
+    schedule: createSchedule({
+      kind: config.schedule,
+      learningRate: config.learningRate,
+      warmupSteps: config.warmupSteps,
+      totalSteps: settings.totalSteps,
+      minRatio: config.minLearningRateRatio,
+    }),
+    settings,
+    rng: createRng(config.seed),
+    clock,
+    hooks: {
+      log(record) {
+        records.push(record);
+        run.log(record);
+        observer.metrics(record);
+      },
+      progress: ({ step, totalSteps, loss }) => observer.stage('train', step, totalSteps, { loss }),
+      async save(state) {
+        saved = run.saveCheckpoint(state, parameters);
+        observer.note(`saved ${saved}`);
+      },
+      interrupted: context.interrupted,
+    },
+    ...(resume === undefined ? {} : { resume }),
+  });
+  if (result.outcome === 'done') saved = run.saveModel(parameters, storedTypes[config.dtype]);
+  return {
+    outcome: result.outcome,
+    folder: output,
+    saved,
+    steps: result.state.step,
+    first: records[0] ?? {},
+    last: Object.assign({}, ...records.slice(-2)) as MetricRecord,
+    milliseconds: clock() - started,
+  };
+}
+
+const storedTypes = { float32: 'F32', bfloat16: 'BF16', float16: 'F16' } as const;
+
+async function readAll(path: string, limit = Number.POSITIVE_INFINITY): Promise<Row[]> {
+  const rows: Row[] = [];
+  for await (const row of readRows(path)) {
+    rows.push(row);
+    if (rows.length >= limit) break;
+  }
+  return rows;
+}
+
+/** Held-out rows: a file's, or the given share of the training rows, chosen by the seed. */
+function splitRows(
+  rows: readonly Row[],
+  heldOut: readonly Row[],
+  { evaluationShare, seed }: TrainerConfig,
+): { training: readonly Row[]; evaluation: readonly Row[] } {
+  const count = heldOut.length > 0 ? 0 : Math.round(evaluationShare * rows.length);
+  if (count === 0) return { training: rows, evaluation: heldOut };
+  if (count >= rows.length) {
+    throw new DataError({
+      where: '--evaluation-share',
+      expected: `a share that leaves training rows of ${rows.length}`,
+      received: String(evaluationShare),
+      fix: 'Lower it or add data',
+    });
+  }
+  const order = createRng(seed).split('evaluation').permutation(rows.length);
+  const chosen = new Set(order.subarray(0, count));
+  return {
+    training: rows.filter((_, index) => !chosen.has(index)),
+    evaluation: rows.filter((_, index) => chosen.has(index)),
+  };
+}
+
+/** Sizes and counts of the trainer from the configuration. */
+export function trainerSettings(config: TrainerConfig, examples: number): TrainerSettings {
+  const perEpoch = stepsPerEpoch(examples, config.batchSize);
+  return {
+    batchSize: config.batchSize,
+    microBatchSize: Math.min(config.microBatchSize ?? config.batchSize, config.batchSize),
+    evaluationBatchSize: config.evaluationBatchSize,
+    totalSteps: config.maxSteps ?? Math.max(1, Math.round(config.epochs * perEpoch)),
+    shuffle: config.shuffle,
+    maxGradNorm: config.maxGradNorm,
+    bucket,
+    logEvery: config.logEvery,
+    evaluateEvery: config.evaluateEvery,
+    saveEvery: config.saveEvery,
+    gradientCheckpointing: config.gradientCheckpointing,
+  };
+}
+
+/** The optimizer over a model's flat vector; matrices decay, vectors (norms, biases) do not. */
+export function createOptimizer(config: TrainerConfig, parameters: Parameters): Optimizer {
+  const decayed: Range[] = parameters.specs
+    .filter(({ shape }) => shape.length > 1)
+    .map(({ name }) => {
+      const view = parameters.view(name);
+      const start = (view.byteOffset - parameters.flat.byteOffset) / Float32Array.BYTES_PER_ELEMENT;
+      return { start, end: start + view.length };
+    });
+  const size = parameters.flat.length;
+  const { weightDecay, momentum } = config;
+  if (config.optimizer === 'sgd') return sgd({ size, momentum, weightDecay, decayed });
+  const options = {
+    size,
+    beta1: config.adamBeta1,
+    beta2: config.adamBeta2,
+    epsilon: config.adamEpsilon,
+    weightDecay,
+    decayed,
+  };
+  return config.optimizer === 'adam' ? adam(options) : adamW(options);
+}
+
+/** Settings that change the trajectory; a resumed run must agree on them. */
+function fingerprint(method: TrainMethod, config: TrainerConfig, rows: number): string {
+  const { output, overwrite, resume, logEvery, saveEvery, saveLimit, threads, dtype, evaluateEvery, ...rest } = config;
+  const text = JSON.stringify([method.id, rows, Object.entries(rest).sort(([a], [b]) => (a < b ? -1 : 1))]);
+  return createHash('sha256').update(text).digest('hex').slice(0, 16);
+}
