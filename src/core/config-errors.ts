@@ -54,11 +54,12 @@ export function refusal(
     ({ where, expected, received }) => `${where} (expected ${expected}, received ${received})`,
   );
   const fixes = [first!.fix, others.length === 0 ? undefined : `Also wrong: ${others.join('; ')}`];
+  const fix = fixes.filter((text) => text !== undefined).join(first!.fix?.endsWith('?') ? ' ' : '. ');
   return new ConfigError({
     where: first!.where,
     expected: first!.expected,
     received: first!.received,
-    fix: fixes.filter((fix) => fix !== undefined).join(first!.fix?.endsWith('?') ? ' ' : '. '),
+    ...(fix === '' ? {} : { fix }),
   });
 }
 

@@ -186,6 +186,11 @@ describe('errors', () => {
     expect(failure(sources).message).toContain(message);
   });
 
+  it('ends with a full stop when there is nothing to advise', () => {
+    const { message } = failure({ flags: flags(['model', 'm'], ['learning-rate', '-1']) });
+    expect(message).toBe('--learning-rate: expected number > 0, received -1.');
+  });
+
   it('names all wrong values at once', () => {
     const { message } = failure({ files: [file('learningRate: -1\nepochs: x')] });
     expect(message).toContain('model: expected a value');

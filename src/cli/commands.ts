@@ -1,0 +1,24 @@
+/**
+ * All commands by name. `heed --help` prints this list and nothing else is loaded for it: keep it free of imports other
+ * than types, and load a command's code in `load`.
+ */
+import type { CommandModule } from './command.ts';
+
+export interface CommandRecord {
+  readonly name: string;
+  /** One line, without a full stop. */
+  readonly summary: string;
+  readonly group: 'Train' | 'Use' | 'Look' | 'Machine';
+  /** True for methods: they also run as `heed train <name>`. */
+  readonly trains?: boolean;
+  load(): Promise<CommandModule>;
+}
+
+export const commands: readonly CommandRecord[] = [
+  {
+    name: 'doctor',
+    summary: 'check that this machine can run heed, and how fast',
+    group: 'Machine',
+    load: async () => (await import('./commands/doctor.ts')).command,
+  },
+];

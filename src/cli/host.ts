@@ -1,0 +1,39 @@
+/** The process as the commands see it: the only file that touches signals, timers and the clock. */
+import type { TextStream } from './colors.ts';
+
+export interface Host {
+  readonly stdout: TextStream;
+  readonly stderr: TextStream;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly version: string;
+  /** Milliseconds, never going back. */
+  readonly clock: () => number;
+  readonly every: (ms: number, tick: () => void) => () => void;
+  readonly onSignal: (handler: () => void) => () => void;
+  readonly exit: (code: number) => void;
+}
+
+export function processHost(version: string): Host {
+  return {
+    stdout: process.stdout,
+    stderr: process.stderr,
+    env: process.env,
+    version,
+    clock: () => performance.now(),
+    every: (ms, tick) => {
+      const timer = setInterval(tick, ms);
+      // A progress line alone must not keep the process alive.
+      timer.unref();
+      return () => clearInterval(timer);
+    },
+    onSignal: (handler) => {
+      process.on('SIGINT', handler);
+      process.on('SIGTERM', handler);
+      return () => {
+        process.off('SIGINT', handler);
+        process.off('SIGTERM', handler);
+      };
+    },
+    exit: (code) => process.exit(code),
+  };
+}
