@@ -16,6 +16,12 @@ export interface CommandRecord {
 
 export const commands: readonly CommandRecord[] = [
   {
+    name: 'bench',
+    summary: 'measure training and decoding against the matrix-product rate of this machine',
+    group: 'Machine',
+    load: async () => (await import('./commands/bench.ts')).command,
+  },
+  {
     name: 'doctor',
     summary: 'check that this machine can run heed, and how fast',
     group: 'Machine',

@@ -12,6 +12,8 @@ export interface StageState {
   /** undefined when it is not known. */
   readonly total: number | undefined;
   readonly done: number;
+  /** What was done before the stage began, by a run that is resumed; it counts in no rate. */
+  readonly from: number;
   readonly figures: Figures;
   /** Milliseconds of the clock. */
   readonly startedAt: number;
@@ -24,8 +26,8 @@ const WINDOW = 15_000;
 /** Samples closer together than this (ms) are merged, which bounds their number. */
 const GRAIN = 100;
 
-export function startStage(name: string, now: number, total?: number, unit = 'steps'): StageState {
-  return { name, unit, total, done: 0, figures: {}, startedAt: now, samples: [[now, 0]] };
+export function startStage(name: string, now: number, total?: number, unit = 'steps', from = 0): StageState {
+  return { name, unit, total, done: from, from, figures: {}, startedAt: now, samples: [[now, from]] };
 }
 
 export function updateStage(state: StageState, now: number, done: number, figures: Figures = {}): StageState {
@@ -82,8 +84,14 @@ export function renderStage(state: StageState, now: number, width: number, color
   return `${colors.bold(name)}  ${bar === 0 ? '' : `${renderBar(state.done / state.total!, bar, colors)}  `}${shown}`.trimEnd();
 }
 
-/** The line that stays when a stage has ended. */
-export function renderEnd(state: StageState, now: number, ended: 'done' | 'stopped', colors: Colors): string {
+/** The line that stays when a stage has ended, with as many figures as fit. */
+export function renderEnd(
+  state: StageState,
+  now: number,
+  ended: 'done' | 'stopped',
+  colors: Colors,
+  width = Number.POSITIVE_INFINITY,
+): string {
   const seconds = (now - state.startedAt) / 1000;
   const complete = ended === 'done' || state.total === undefined;
   const counts = complete
@@ -91,8 +99,13 @@ export function renderEnd(state: StageState, now: number, ended: 'done' | 'stopp
     : `${formatNumber(state.done)}/${formatNumber(state.total!)}`;
   const unit = counts === '1' ? state.unit.replace(/s$/, '') : state.unit;
   const parts = [`${counts} ${unit} in ${formatDuration(seconds)}`];
-  if (seconds > 0 && state.done > 0) parts.push(formatRate(state.done / seconds, state.unit));
-  parts.push(...figureTexts(state.figures));
+  const rate = meanRate(state, seconds);
+  if (rate !== undefined) parts.push(formatRate(rate, state.unit));
+  const start = `${state.name}  ${ended === 'done' ? '' : 'stopped at '}`;
+  for (const figure of figureTexts(state.figures)) {
+    if (2 + start.length + [...parts, figure].join(' · ').length > width) break;
+    parts.push(figure);
+  }
   const mark = ended === 'done' ? colors.green('✓') : colors.yellow('■');
   return `${mark} ${colors.bold(state.name)}  ${ended === 'done' ? '' : 'stopped at '}${parts.join(' · ')}`;
 }
@@ -105,7 +118,7 @@ export function stageRecord(
 ): Record<string, unknown> {
   const seconds = (now - state.startedAt) / 1000;
   const over = event === 'end' || event === 'stopped';
-  const rate = over ? (seconds > 0 && state.done > 0 ? state.done / seconds : undefined) : rateOf(state);
+  const rate = over ? meanRate(state, seconds) : rateOf(state);
   return {
     event,
     stage: state.name,
@@ -117,6 +130,10 @@ export function stageRecord(
     secondsLeft: over ? null : roundOrNull(secondsLeft(state, now)),
     figures: state.figures,
   };
+}
+
+function meanRate(state: StageState, seconds: number): number | undefined {
+  return seconds > 0 && state.done > state.from ? (state.done - state.from) / seconds : undefined;
 }
 
 function figureTexts(figures: Figures): string[] {

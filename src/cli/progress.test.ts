@@ -40,6 +40,12 @@ describe('a stage', () => {
     );
   });
 
+  it('counts what was done before a resumed run, but not in its rates', () => {
+    const resumed = updateStage(startStage('train', 0, 100, 'steps', 60), 4_000, 62);
+    expect(renderStage(resumed, 4_000, 100, plain)).toContain('62/100 steps · 2 s/step · 1:16 left');
+    expect(renderEnd(resumed, 4_000, 'done', plain)).toBe('✓ train  62 steps in 0:04 · 2 s/step');
+  });
+
   it('counts up when the total is unknown', () => {
     const rows = updateStage(startStage('read', 0, undefined, 'rows'), 2_000, 12_000);
     expect(renderStage(rows, 2_000, 100, plain)).toBe('read  12,000 rows · 6,000/s · 0:02');
@@ -49,6 +55,15 @@ describe('a stage', () => {
     expect(renderEnd(steady, 10_000, 'done', plain)).toBe('✓ train  20 steps in 0:10 · 2/s · loss 2.5');
     expect(renderEnd(steady, 10_000, 'stopped', plain)).toBe(
       '■ train  stopped at 20/100 steps in 0:10 · 2/s · loss 2.5',
+    );
+  });
+
+  it('leaves behind as many figures as fit', () => {
+    const many = updateStage(steady, 10_001, 20, { accuracy: 0.5 });
+    const full = '✓ train  20 steps in 0:10 · 2/s · loss 2.5 · accuracy 0.5';
+    expect(renderEnd(many, 10_001, 'done', plain, full.length)).toBe(full);
+    expect(renderEnd(many, 10_001, 'done', plain, full.length - 1)).toBe(
+      '✓ train  20 steps in 0:10 · 2/s · loss 2.5',
     );
   });
 
@@ -126,12 +141,14 @@ describe('live progress', () => {
     outer.update(1);
     progress.note('careful', 'warning');
     progress.aside(() => stream.write('a result\n'));
+    progress.record({ event: 'metrics' });
+    progress.record({ event: 'metrics' }, 'in words');
     expect(
       stream
         .screen()
         .split('\n')
         .map((line) => line.slice(0, 15).trim()),
-    ).toEqual(['warning careful', 'a result', 'outer  ━━━━━━━━', 'inner  ────────', '']);
+    ).toEqual(['warning careful', 'a result', 'in words', 'outer  ━━━━━━━━', 'inner  ────────', '']);
     progress.close();
     expect(stream.screen()).toContain('■ outer  stopped at 1/2 steps');
     expect(stream.screen()).toContain('■ inner  stopped at 0/2 steps');
@@ -176,6 +193,7 @@ describe('JSON lines', () => {
     }
     stage.end({ loss: 0.5 });
     progress.note('saved');
+    progress.record({ event: 'metrics', loss: 1 }, 'in words');
     const open = progress.start('evaluate');
     progress.close();
     open.end();
@@ -210,6 +228,7 @@ describe('JSON lines', () => {
         figures: { loss: 0.5 },
       },
       { event: 'note', level: 'info', text: 'saved' },
+      { event: 'metrics', loss: 1 },
       expect.objectContaining({ event: 'start', stage: 'evaluate', total: null }),
       expect.objectContaining({ event: 'stopped', stage: 'evaluate' }),
     ]);

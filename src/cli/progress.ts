@@ -18,6 +18,8 @@ export interface StageOptions {
   readonly total?: number;
   /** Plural noun; default `steps`. */
   readonly unit?: string;
+  /** Units that were done before, by a run that is resumed. */
+  readonly from?: number;
 }
 
 export interface Stage {
@@ -31,6 +33,8 @@ export interface Progress {
   start(name: string, options?: StageOptions): Stage;
   /** A line that stays: a notice, or a warning. */
   note(text: string, level?: 'info' | 'warning'): void;
+  /** An event for programs that has no place on a terminal, unless `text` says it in words. */
+  record(record: Readonly<Record<string, unknown>>, text?: string): void;
   /** Takes the live lines away while `write` writes to the same terminal. */
   aside(write: () => void): void;
   /** Marks running stages as stopped. */
@@ -79,11 +83,12 @@ function liveProgress({ stream, colors, clock, every }: ProgressOptions): Progre
   let stopTicking: (() => void) | undefined;
 
   const erase = (): string => (drawn === 0 ? '' : `\u001b[${drawn}A\r\u001b[J`);
+  /** One column is left free: a terminal wraps a line that fills it. */
+  const lineWidth = (): number => Math.max(20, (stream.columns ?? 80) - 1);
   /** One write per frame, so that the terminal never shows half of it. */
   const draw = (above = ''): void => {
     const now = clock();
-    // One column is left free: a terminal wraps a line that fills it.
-    const width = Math.max(20, (stream.columns ?? 80) - 1);
+    const width = lineWidth();
     const lines = running.map(({ state }) => `${renderStage(state, now, width, colors)}\n`);
     const frame = `${erase()}${above}${lines.join('')}`;
     drawn = lines.length;
@@ -92,7 +97,7 @@ function liveProgress({ stream, colors, clock, every }: ProgressOptions): Progre
   };
   const leave = (entry: { state: StageState }, ended: 'done' | 'stopped'): void => {
     running.splice(running.indexOf(entry), 1);
-    draw(`${renderEnd(entry.state, clock(), ended, colors)}\n`);
+    draw(`${renderEnd(entry.state, clock(), ended, colors, lineWidth())}\n`);
     if (running.length === 0) {
       stopTicking?.();
       stopTicking = undefined;
@@ -100,8 +105,8 @@ function liveProgress({ stream, colors, clock, every }: ProgressOptions): Progre
   };
 
   return {
-    start: (name, { total, unit } = {}) => {
-      const entry = { state: startStage(name, clock(), total, unit) };
+    start: (name, { total, unit, from } = {}) => {
+      const entry = { state: startStage(name, clock(), total, unit, from) };
       running.push(entry);
       stopTicking ??= every?.(500, () => draw());
       draw();
@@ -119,6 +124,9 @@ function liveProgress({ stream, colors, clock, every }: ProgressOptions): Progre
       };
     },
     note: (text, level = 'info') => draw(`${noteText(text, level, colors)}\n`),
+    record: (_, text) => {
+      if (text !== undefined) draw(`${text}\n`);
+    },
     aside: (write) => {
       if (drawn > 0) stream.write(erase());
       const again = drawn > 0;
@@ -134,12 +142,12 @@ function liveProgress({ stream, colors, clock, every }: ProgressOptions): Progre
 
 function lineProgress({ stream, mode, colors, clock }: ProgressOptions): Progress {
   const running = new Set<{ state: StageState; writtenAt: number }>();
-  const write = (record: Record<string, unknown>): void => {
+  const write = (record: Readonly<Record<string, unknown>>): void => {
     if (mode === 'json') stream.write(`${JSON.stringify(record)}\n`);
   };
   return {
-    start: (name, { total, unit } = {}) => {
-      const entry = { state: startStage(name, clock(), total, unit), writtenAt: clock() };
+    start: (name, { total, unit, from } = {}) => {
+      const entry = { state: startStage(name, clock(), total, unit, from), writtenAt: clock() };
       running.add(entry);
       write(stageRecord('start', entry.state, clock()));
       return {
@@ -162,6 +170,7 @@ function lineProgress({ stream, mode, colors, clock }: ProgressOptions): Progres
       // Whoever asked for quiet still wants to know what is wrong.
       else if (level === 'warning') stream.write(`${noteText(text, level, colors)}\n`);
     },
+    record: (record) => write(record),
     aside: (action) => action(),
     close: () => {
       for (const entry of running) write(stageRecord('stopped', entry.state, clock()));

@@ -1,0 +1,100 @@
+/** A training method as a command: `heed dpo`, which is also `heed train dpo`. */
+import type { ConfigSchema } from '../core/config.ts';
+import type { Engine } from '../engine/engine.ts';
+import type { TrainMethod } from '../parts/method.ts';
+import type { TrainerConfig } from '../parts/trainer/config.ts';
+import type { RunObserver, RunSummary } from '../parts/trainer/run-training.ts';
+import type { CommandModule } from './command.ts';
+import { formatDuration, formatNumber } from './format.ts';
+import type { Output } from './output.ts';
+import type { Progress, Stage } from './progress.ts';
+
+/**
+ * The command that trains with `method`. Its schema is the method's.
+ *
+ * @returns a command that ends with 0 when trained and 130 when the user stopped it and a checkpoint was saved.
+ */
+export function trainCommand<S extends ConfigSchema, E>(method: TrainMethod<S, E>): CommandModule<S> {
+  return {
+    config: method.config,
+    examples: [
+      `${method.id} --model <folder> --data rows.jsonl --output runs/first`,
+      `${method.id} --config ${method.id}.yaml --learning-rate 1e-5`,
+      `${method.id} --config ${method.id}.yaml --print-config`,
+    ],
+    run: async (config, context) => {
+      // The type of `defineMethod` guarantees the trainer's fields.
+      const settings = config as unknown as TrainerConfig;
+      const signal = context.interruptible();
+      const { runTraining } = await import('../parts/trainer/run-training.ts');
+      const engine = await openEngine(settings.threads);
+      try {
+        const summary = await runTraining(method as unknown as TrainMethod, settings, {
+          engine,
+          configText: context.configText,
+          clock: context.clock,
+          interrupted: () => signal.aborted,
+          observer: observeRun(context.progress),
+        });
+        reportRun(summary, context.output);
+        return summary.outcome === 'done' ? 0 : 130;
+      } finally {
+        engine.dispose();
+      }
+    },
+  };
+}
+
+async function openEngine(threads: number | undefined): Promise<Engine> {
+  const { createOrtEngine } = await import('../engine/ort/ort-engine.ts');
+  return createOrtEngine(threads === undefined ? {} : { threads });
+}
+
+/** Shows what a run tells: a stage from its first call to its last unit, evaluations as lines that stay. */
+export function observeRun(progress: Progress): RunObserver {
+  const stages = new Map<string, Stage>();
+  return {
+    stage(name, done, total, figures) {
+      let stage = stages.get(name);
+      if (stage === undefined) {
+        stage = progress.start(name, { total, from: done, unit: name === 'train' ? 'steps' : 'rows' });
+        stages.set(name, stage);
+      }
+      stage.update(done, figures);
+      if (done < total) return;
+      stage.end();
+      stages.delete(name);
+    },
+    note: (message) => progress.note(message),
+    metrics(record) {
+      const evaluated = Object.entries(record).filter(([name]) => name.startsWith('eval_'));
+      const words = evaluated.map(([name, value]) => `${name} ${formatNumber(value)}`).join('  ');
+      const text =
+        words === '' ? undefined : `  step ${formatNumber(record.global_step ?? record.step ?? 0)}  ${words}`;
+      progress.record({ event: 'metrics', ...record }, text);
+    },
+  };
+}
+
+function reportRun(summary: RunSummary, output: Output): void {
+  const { outcome, folder, saved, steps, first, last, milliseconds } = summary;
+  output.record({ event: 'run', outcome, folder, saved, steps, first, last, seconds: milliseconds / 1000 });
+  const { colors } = output;
+  output.text(
+    outcome === 'done'
+      ? `${colors.green('done')} ${formatNumber(steps)} steps in ${formatDuration(milliseconds / 1000)}; model in ${colors.bold(saved)}`
+      : `${colors.yellow('stopped')} after ${formatNumber(steps)} steps; go on with --resume. Checkpoint in ${colors.bold(saved)}`,
+  );
+  for (const name of [
+    'loss',
+    'eval_loss',
+    'rewards/accuracies',
+    'eval_rewards/accuracies',
+    'eval_perplexity',
+  ]) {
+    const [before, after] = [first[name], last[name]];
+    if (before !== undefined && after !== undefined && outcome === 'done') {
+      output.text(`  ${name.padEnd(24)} ${formatNumber(before)} → ${formatNumber(after)}`);
+    }
+  }
+}
