@@ -8,6 +8,8 @@ import { broadcastToOp, reshapeOp, transpose, transposeOp } from './ops/shape.ts
 import { inputOp, type Program, reachableNodes } from './program.ts';
 import { apply, type Node, type Op, type Tensor } from './tensor.ts';
 
+type Build = (op: Op, inputs: readonly Tensor[], attributes: object) => readonly Tensor[];
+
 /** Constants up to this many elements are compared by content and may be made by folding. */
 const smallConstant = 4096;
 
@@ -29,7 +31,7 @@ export function optimize(program: Program): Program {
     }
     return number;
   };
-  const build = (op: Op, inputs: readonly Tensor[], attributes: object): readonly Tensor[] => {
+  const build: Build = (op, inputs, attributes) => {
     const key = `${op.name}|${attributesKey(op, attributes)}|${inputs.map(numberOf).join(',')}`;
     const before = known.get(key);
     if (before !== undefined) return before;
@@ -44,6 +46,7 @@ export function optimize(program: Program): Program {
     }
     const inputs = node.inputs.map((tensor) => replaced.get(tensor)!);
     const outputs =
+      withoutElements(node, build) ??
       simplify(node, inputs) ??
       fold(node, inputs, build) ??
       build(node.op, lighten(node, inputs), node.attributes);
@@ -55,6 +58,15 @@ export function optimize(program: Program): Program {
     inputs: program.inputs,
     outputs: program.outputs.map(({ name, tensor }) => ({ name, tensor: replaced.get(tensor)! })),
   };
+}
+
+/** Constants for a node whose outputs have no elements: kernels need not be able to compute nothing. */
+function withoutElements(node: Node, build: Build): readonly Tensor[] | undefined {
+  if (isOp(node, constantOp) || node.outputs.some((output) => sizeOf(output.shape) > 0)) return undefined;
+  return node.outputs.map(
+    ({ dtype, shape }) =>
+      build(constantOp as unknown as Op, [], { tensor: hostTensor(allocate(dtype, 0), shape) })[0]!,
+  );
 }
 
 const isOp = (node: Node, op: object): boolean => (node.op as object) === op;
@@ -131,11 +143,7 @@ function uniformConstant(x: Tensor): number | undefined {
 }
 
 /** Evaluates a node whose inputs are all constants and whose outputs are small. */
-function fold(
-  node: Node,
-  inputs: readonly Tensor[],
-  build: (op: Op, inputs: readonly Tensor[], attributes: object) => readonly Tensor[],
-): readonly Tensor[] | undefined {
+function fold(node: Node, inputs: readonly Tensor[], build: Build): readonly Tensor[] | undefined {
   if (inputs.length === 0 || isOp(node, fillOp)) return undefined;
   if (!inputs.every((x) => isOp(x.node, constantOp))) return undefined;
   if (node.outputs.some((output) => sizeOf(output.shape) > smallConstant)) return undefined;

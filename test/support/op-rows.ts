@@ -33,11 +33,17 @@ export interface OpRow {
 }
 
 /** Registers the tests of a family, and one that fails when the family's file exports something without a row. */
-export function testOps(family: string, exported: Readonly<Record<string, unknown>>, rows: readonly OpRow[]): void {
+export function testOps(
+  family: string,
+  exported: Readonly<Record<string, unknown>>,
+  rows: readonly OpRow[],
+): void {
   describe(`ops/${family}`, () => {
     it('has a row for every operation and function', () => {
       const covered = new Set(rows.flatMap((row) => row.covers));
-      const missing = Object.entries(exported).filter(([, thing]) => isTestable(thing) && !covered.has(thing));
+      const missing = Object.entries(exported).filter(
+        ([, thing]) => isTestable(thing) && !covered.has(thing),
+      );
       expect(missing.map(([name]) => name)).toEqual([]);
     });
     describe.each(rows.map((row) => [row.title, row] as const))('%s', (_title, row) => {
@@ -49,7 +55,9 @@ export function testOps(family: string, exported: Readonly<Record<string, unknow
         });
         if (row.second !== false) {
           it('has the second gradient of central differences', () =>
-            checkGradient((...xs) => firstGradients(row.apply, xs), row.gradientAt![0]!, { tolerance: 1e-5 }));
+            checkGradient((...xs) => firstGradients(row.apply, xs), row.gradientAt![0]!, {
+              tolerance: 1e-5,
+            }));
         }
       }
       it('is the same in ONNX Runtime, forward and gradient', async () => {
@@ -86,7 +94,9 @@ function programOf(row: OpRow, inputs: readonly Sample[]) {
 
 async function checkExample(row: OpRow): Promise<void> {
   const program = programOf(row, row.inputs);
-  const used = new Set<unknown>(reachableNodes(program.outputs.map(({ tensor }) => tensor)).map((node) => node.op));
+  const used = new Set<unknown>(
+    reachableNodes(program.outputs.map(({ tensor }) => tensor)).map((node) => node.op),
+  );
   for (const op of row.covers.filter(isOp)) expect(used.has(op), `the row uses ${op.name}`).toBe(true);
   const results = await (await createInterpreter().compile(program)).run(bind(row.inputs));
   const types = program.outputs.filter(({ name }) => name.startsWith('y')).map(({ tensor }) => `${tensor}`);

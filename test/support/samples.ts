@@ -17,7 +17,8 @@ function sample(dtype: DType, nested: Nested): Sample {
   const shape: number[] = [];
   for (let level: Nested | undefined = nested; Array.isArray(level); level = level[0])
     shape.push(level.length);
-  const data = (shape.length === 0 ? [nested] : (nested as readonly Nested[]).flat(Infinity)).map(Number);
+  const flatten = (part: Nested): number[] => (Array.isArray(part) ? part.flatMap(flatten) : [Number(part)]);
+  const data = flatten(nested);
   if (data.length !== sizeOf(shape)) throw new Error(`ragged sample: ${JSON.stringify(nested)}`);
   return { dtype, shape, data };
 }

@@ -34,6 +34,18 @@ export function requireSameDType(where: string, a: TensorType, b: TensorType): v
   }
 }
 
+/** Checks that the axes a result is chosen from have an element to choose. */
+export function requireElements(where: string, x: TensorType, axes: readonly number[]): void {
+  const emptyAxis = axes.find((axis) => x.shape[axis] === 0);
+  if (emptyAxis !== undefined) {
+    throw new ShapeError({
+      where,
+      expected: `at least one element along axis ${emptyAxis}`,
+      received: formatShape(x.shape),
+    });
+  }
+}
+
 /** Maps a flat index of `target` to the flat index of `source` that broadcasts to it. */
 export function broadcastIndex(source: Shape, target: Shape): (index: number) => number {
   if (source.length === target.length && source.every((d, axis) => d === target[axis]))
@@ -72,6 +84,14 @@ export function constant(tensor: HostTensor): Tensor {
 
 /** A scalar constant broadcast to a type: one stored number, whatever the shape. */
 export function constantLike(type: TensorType, number: number): Tensor {
+  if (type.dtype !== 'float32' && !Number.isInteger(number)) {
+    throw new ShapeError({
+      where: 'constant',
+      expected: `an integer for ${type.dtype}`,
+      received: String(number),
+      fix: 'Convert the tensor it is combined with by cast(x, "float32")',
+    });
+  }
   const data = allocate(type.dtype, 1);
   if (data instanceof BigInt64Array) data[0] = BigInt(number);
   else data[0] = number;

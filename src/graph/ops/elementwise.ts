@@ -112,12 +112,15 @@ export const log1pOp = unary({
     const one = lowering.scalar(1, 'float32');
     const [u] = lowering.node('Add', [x, one]);
     const [delta] = lowering.node('Sub', [u!, one]);
-    const [tiny] = lowering.node('Equal', [u!, one]);
-    const [safeDelta] = lowering.node('Where', [tiny!, one, delta!]);
     const [log] = lowering.node('Log', [u!]);
-    const [ratio] = lowering.node('Div', [x, safeDelta!]);
+    // log(u) is the answer where 1 + x was exact, +Infinity included; x is where 1 + x rounded to 1.
+    const [exact] = lowering.node('Equal', [delta!, x]);
+    const [tiny] = lowering.node('Equal', [u!, one]);
+    const [divisor] = lowering.node('Where', [tiny!, one, delta!]);
+    const [ratio] = lowering.node('Div', [x, divisor!]);
     const [scaled] = lowering.node('Mul', [log!, ratio!]);
-    return lowering.node('Where', [tiny!, x, scaled!])[0]!;
+    const [inexact] = lowering.node('Where', [tiny!, x, scaled!]);
+    return lowering.node('Where', [exact!, log!, inexact!])[0]!;
   },
 });
 /** exp(x) − 1 without losing small x: tanh(x/2)·(exp(x) + 1), for x small enough that exp(x) is finite. */
@@ -141,20 +144,21 @@ export const erfOp = unary({
 });
 export const notOp = unary({ name: 'not', f: (x) => 1 - x, lower: 'Not', dtypes: ['bool'] });
 
-/** erf by its Taylor series (|x| < 3) or the continued fraction of erfc: absolute error below 1e-15 in float64. */
+/**
+ * erf by the series 2/√π · exp(−x²) · Σ 2ⁿ x²ⁿ⁺¹ / (1·3·…·(2n + 1)) for |x| < 3, whose terms all have one sign, or by the
+ * continued fraction of erfc: a few units in the last place of float64.
+ */
 function erfValue(x: number): number {
   const a = Math.abs(x);
   if (a > 6) return Math.sign(x);
   if (a < 3) {
     let term = x;
     let sum = x;
-    for (let n = 1; n < 200; n++) {
-      term *= (-x * x) / n;
-      const part = term / (2 * n + 1);
-      sum += part;
-      if (Math.abs(part) < 1e-17 * Math.abs(sum)) break;
+    for (let n = 1; Math.abs(term) > 1e-17 * Math.abs(sum); n++) {
+      term *= (2 * x * x) / (2 * n + 1);
+      sum += term;
     }
-    return (2 / Math.sqrt(Math.PI)) * sum;
+    return (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * sum;
   }
   let fraction = 0;
   for (let k = 60; k >= 1; k--) fraction = k / 2 / (a + fraction);
@@ -397,7 +401,14 @@ export const whereOp: Op<None> = {
     sumTo(where(condition!, g!, 0), a!.shape),
     sumTo(where(condition!, 0, g!), b!.shape),
   ],
-  lower: (lowering, inputs) => lowering.node('Where', inputs),
+  lower(lowering, [condition, a, b], { outputs: [y] }) {
+    if (y!.dtype !== 'bool') return lowering.node('Where', [condition!, a!, b!]);
+    // ONNX Runtime has no Where for bool: (c ∧ a) ∨ (¬c ∧ b).
+    const [taken] = lowering.node('And', [condition!, a!]);
+    const [otherwise] = lowering.node('Not', [condition!]);
+    const [other] = lowering.node('And', [otherwise!, b!]);
+    return lowering.node('Or', [taken!, other!]);
+  },
 };
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   const [x, y] = operands(a, b);

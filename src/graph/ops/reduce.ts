@@ -1,8 +1,8 @@
 /** Reductions, cumulative sums, and selections of the largest elements. */
 import { ShapeError } from '../../core/errors.ts';
 import { formatShape, normalizeAxis, type Shape, sameShape, sizeOf, stridesOf } from '../../core/shapes.ts';
-import { apply, applyOne, type Op, type Tensor, type Value } from '../tensor.ts';
-import { requireDType, value } from './common.ts';
+import { apply, applyOne, type Op, type Tensor, type TensorType, type Value } from '../tensor.ts';
+import { requireDType, requireElements, value } from './common.ts';
 import { cast, div, equal, mul, neg, sub } from './elementwise.ts';
 import { broadcastTo, reshape } from './shape.ts';
 
@@ -52,14 +52,19 @@ function reduction(
     name,
     infer([x], { axes }) {
       requireDType(name, x!, ['float32', 'int32', 'int64']);
+      if (start !== 0) requireElements(name, x!, axes);
       return [{ dtype: x!.dtype, shape: reducedShape(x!.shape, axes) }];
     },
     evaluate: ([x], { axes }) => [fold(x!, axes, start, step)],
     gradient: ({ inputs: [x], outputs: [y], cotangents: [g], attributes: { axes } }) => [
       gradient(x!, y!, g!, axes),
     ],
-    lower: (lowering, [x], { attributes: { axes } }) =>
-      lowering.node(onnx, [x!, lowering.ints(axes)], { attributes: { keepdims: { int: 1 } } }),
+    lower(lowering, [x], { inputs, outputs: [y], attributes: { axes } }) {
+      // ONNX Runtime gets the shape of a sum over no elements wrong.
+      if (sizeOf(inputs[0]!.shape) === 0)
+        return lowering.node('Expand', [lowering.scalar(start, y!.dtype), lowering.ints(y!.shape)]);
+      return lowering.node(onnx, [x!, lowering.ints(axes)], { attributes: { keepdims: { int: 1 } } });
+    },
   };
 }
 
@@ -76,10 +81,15 @@ export const maxOp = reduction('max', 'ReduceMax', Number.NEGATIVE_INFINITY, Mat
   return mul(ties, div(g, sum(ties, { axes, keepDims: true })));
 });
 
-function reduce(op: Op<ReduceAttributes>, x: Tensor, options: ReduceOptions): Tensor {
-  const given = options.axes ?? x.shape.map((_, axis) => axis);
+/** The axes that options name, each once, ascending. */
+function reducedAxes(where: string, x: Tensor, { axes }: ReduceOptions): number[] {
+  const given = axes ?? x.shape.map((_, axis) => axis);
   const list = typeof given === 'number' ? [given] : given;
-  const axes = [...new Set(list.map((axis) => normalizeAxis(op.name, axis, x.rank)))].sort((a, b) => a - b);
+  return [...new Set(list.map((axis) => normalizeAxis(where, axis, x.rank)))].sort((a, b) => a - b);
+}
+
+function reduce(op: Op<ReduceAttributes>, x: Tensor, options: ReduceOptions): Tensor {
+  const axes = reducedAxes(op.name, x, options);
   const kept = axes.length === 0 ? x : applyOne(op, [x], { axes });
   if (options.keepDims === true) return kept;
   return reshape(
@@ -94,8 +104,10 @@ export const sum = (x: Tensor, options: ReduceOptions = {}): Tensor => reduce(su
 export const max = (x: Tensor, options: ReduceOptions = {}): Tensor => reduce(maxOp, x, options);
 /** Smallest element over axes. */
 export const min = (x: Tensor, options: ReduceOptions = {}): Tensor => neg(max(neg(x), options));
-/** Mean over axes. */
+/** Mean over axes, which must not be empty. */
 export function mean(x: Tensor, options: ReduceOptions = {}): Tensor {
+  requireDType('mean', x, ['float32']);
+  requireElements('mean', x, reducedAxes('mean', x, options));
   const total = sum(x, options);
   return mul(total, sizeOf(total.shape) / sizeOf(x.shape));
 }
@@ -104,6 +116,13 @@ export function mean(x: Tensor, options: ReduceOptions = {}): Tensor {
 export function sumTo(x: Tensor, shape: Shape): Tensor {
   if (sameShape(x.shape, shape)) return x;
   const lead = x.rank - shape.length;
+  if (lead < 0 || !shape.every((size, axis) => size === 1 || size === x.shape[axis + lead])) {
+    throw new ShapeError({
+      where: 'sumTo',
+      expected: `a shape that broadcasts to ${formatShape(x.shape)}`,
+      received: formatShape(shape),
+    });
+  }
   const axes = x.shape.flatMap((size, axis) =>
     axis < lead || (shape[axis - lead] === 1 && size !== 1) ? [axis] : [],
   );
@@ -166,6 +185,7 @@ export const argmaxOp: Op<{ axis: number }> = {
   name: 'argmax',
   infer([x], { axis }) {
     requireDType('argmax', x!, ['float32', 'int32', 'int64']);
+    requireElements('argmax', x!, [axis]);
     return [{ dtype: 'int64', shape: x!.shape.filter((_, a) => a !== axis) }];
   },
   evaluate([x], { axis }, [y]) {
@@ -232,10 +252,7 @@ export function topK(x: Tensor, k: number): { values: Tensor; indices: Tensor } 
 /** exp(x − max) / Σ exp(x − max) along the last axis. dx = y·(g − Σ g·y). */
 export const softmaxOp: Op<Record<string, never>> = {
   name: 'softmax',
-  infer([x]) {
-    requireDType('softmax', x!, ['float32']);
-    return [x!];
-  },
+  infer: ([x]) => inferRows('softmax', x!),
   evaluate: ([x]) => [softmaxRows(x!, false)],
   gradient({ outputs: [y], cotangents: [g] }) {
     const gy = mul(g!, y!);
@@ -248,7 +265,7 @@ export const softmax = (x: Tensor): Tensor => applyOne(softmaxOp, [x], {});
 /** x − logSumExp(x) along the last axis. dx = g − softmax(x)·Σ g. */
 export const logSoftmaxOp: Op<Record<string, never>> = {
   name: 'logSoftmax',
-  infer: softmaxOp.infer,
+  infer: ([x]) => inferRows('logSoftmax', x!),
   evaluate: ([x]) => [softmaxRows(x!, true)],
   gradient: ({ inputs: [x], cotangents: [g] }) => [
     sub(g!, mul(softmax(x!), sum(g!, { axes: -1, keepDims: true }))),
@@ -256,6 +273,12 @@ export const logSoftmaxOp: Op<Record<string, never>> = {
   lower: (lowering, [x]) => lowering.node('LogSoftmax', [x!], { attributes: { axis: { int: -1 } } }),
 };
 export const logSoftmax = (x: Tensor): Tensor => applyOne(logSoftmaxOp, [x], {});
+
+function inferRows(where: string, x: TensorType): readonly TensorType[] {
+  requireDType(where, x, ['float32']);
+  if (x.shape.length === 0) throw new ShapeError({ where, expected: 'rank 1 or more', received: 'a scalar' });
+  return [x];
+}
 
 function softmaxRows(x: Value, logarithm: boolean): Value {
   const width = x.shape.at(-1) ?? 1;
