@@ -19,7 +19,7 @@ const formats: Format[] = [
 ];
 
 /** The number a pattern stands for, from the definition of the format. */
-function valueOf(pattern: number, { exponentBits, fractionBits }: Format): number {
+function numberOf(pattern: number, { exponentBits, fractionBits }: Format): number {
   const sign = pattern & 0x8000 ? -1 : 1;
   const exponent = (pattern >>> fractionBits) & ((1 << exponentBits) - 1);
   const fraction = (pattern & ((1 << fractionBits) - 1)) / 2 ** fractionBits;
@@ -53,11 +53,11 @@ describe.each(formats)('$name', (format) => {
     let high = infinity;
     while (high - low > 1) {
       const middle = (low + high) >>> 1;
-      if (valueOf(middle, format) <= magnitude) low = middle;
+      if (numberOf(middle, format) <= magnitude) low = middle;
       else high = middle;
     }
-    const below = valueOf(low, format);
-    const above = high === infinity ? 2 * below - valueOf(low - 1, format) : valueOf(high, format);
+    const below = numberOf(low, format);
+    const above = high === infinity ? 2 * below - numberOf(low - 1, format) : numberOf(high, format);
     const up =
       magnitude - below > above - magnitude || (magnitude - below === above - magnitude && low % 2 === 1);
     return (up ? high : low) | (x < 0 || Object.is(x, -0) ? 0x8000 : 0);
@@ -65,7 +65,7 @@ describe.each(formats)('$name', (format) => {
 
   it('decodes each of the 65 536 patterns to the number it stands for', () => {
     const wrong = [...allPatterns].filter(
-      (pattern) => !Object.is(numbers[pattern], valueOf(pattern, format)),
+      (pattern) => !Object.is(numbers[pattern], numberOf(pattern, format)),
     );
     expect(wrong).toEqual([]);
   });
@@ -75,7 +75,7 @@ describe.each(formats)('$name', (format) => {
     format.encode(numbers, back);
     const wrong = [...allPatterns].filter((p) =>
       // A signalling NaN comes back quiet; it must not turn into infinity.
-      Number.isNaN(numbers[p]!) ? !Number.isNaN(valueOf(back[p]!, format)) : back[p] !== p,
+      Number.isNaN(numbers[p]!) ? !Number.isNaN(numberOf(back[p]!, format)) : back[p] !== p,
     );
     expect(wrong).toEqual([]);
   });
@@ -85,7 +85,7 @@ describe.each(formats)('$name', (format) => {
     fc.assert(
       fc.property(bits, (word) => {
         const x = new Float32Array(Uint32Array.of(word).buffer)[0]!;
-        if (Number.isNaN(x)) expect(Number.isNaN(valueOf(encodeOne(x), format))).toBe(true);
+        if (Number.isNaN(x)) expect(Number.isNaN(numberOf(encodeOne(x), format))).toBe(true);
         else if (!Number.isFinite(x)) expect(encodeOne(x)).toBe(x < 0 ? infinity | 0x8000 : infinity);
         else expect(encodeOne(x)).toBe(nearest(x));
       }),
@@ -96,7 +96,7 @@ describe.each(formats)('$name', (format) => {
   it('rounds well around every boundary between two neighbours', () => {
     const problems: number[] = [];
     for (let pattern = 0; pattern < infinity - 1; pattern += format.name === 'float16' ? 1 : 7) {
-      const middle = Math.fround((valueOf(pattern, format) + valueOf(pattern + 1, format)) / 2);
+      const middle = Math.fround((numberOf(pattern, format) + numberOf(pattern + 1, format)) / 2);
       const word = new Uint32Array(Float32Array.of(middle).buffer)[0]!;
       for (const near of [word - 1, word, word + 1]) {
         const x = new Float32Array(Uint32Array.of(near).buffer)[0]!;
