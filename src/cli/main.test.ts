@@ -1,6 +1,6 @@
 /** The built program as a process: what a shell, a pipe and Ctrl-C get. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -11,12 +11,17 @@ const build = join(repository, 'node_modules', '.cache', `heed-cli-test-${proces
 const main = join(build, 'dist', 'cli', 'main.js');
 const script = join(build, 'toy.js');
 
+const tsc = (...argv: string[]) =>
+  spawnSync(process.execPath, [join(repository, 'node_modules', 'typescript', 'bin', 'tsc'), ...argv], {
+    encoding: 'utf8',
+    cwd: build,
+  });
+
 beforeAll(() => {
   mkdirSync(build, { recursive: true });
-  writeFileSync(join(build, 'package.json'), '{ "type": "module", "version": "9.8.7" }');
-  const tsc = join(repository, 'node_modules', 'typescript', 'bin', 'tsc');
-  const options = ['-p', 'tsconfig.build.json', '--outDir', join(build, 'dist'), '--declaration', 'false'];
-  spawnSync(process.execPath, [tsc, ...options], { cwd: repository });
+  const manifest = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8')) as object;
+  writeFileSync(join(build, 'package.json'), JSON.stringify({ ...manifest, version: '9.8.7' }));
+  tsc('-p', join(repository, 'tsconfig.build.json'), '--outDir', join(build, 'dist'));
   writeFileSync(
     script,
     `import { z } from 'zod';
@@ -107,6 +112,30 @@ describe('heed', () => {
     expect(report.ok).toBe(true);
     expect(report.checks.matmul?.gflops).toBeGreaterThan(0.1);
   });
+});
+
+it('the example in the README type-checks and prints what it says', () => {
+  const [, example] = /```ts\n(.*?)```/s.exec(readFileSync(join(repository, 'README.md'), 'utf8'))!;
+  writeFileSync(join(build, 'readme.ts'), example!);
+  const configuration = { extends: join(repository, 'tsconfig.build.json'), include: ['readme.ts'] };
+  const compilerOptions = {
+    rootDir: '.',
+    outDir: '.',
+    types: ['node'],
+    typeRoots: [join(repository, 'node_modules', '@types')],
+  };
+  writeFileSync(join(build, 'tsconfig.json'), JSON.stringify({ ...configuration, compilerOptions }));
+  expect(tsc('-p', '.').stdout).toBe('');
+  const { stdout, stderr } = spawnSync(process.execPath, [join(build, 'readme.js')], {
+    encoding: 'utf8',
+    env: environment,
+  });
+  expect(stderr).toBe('');
+  const numbers = [...stdout.matchAll(/-?\d+\.\d+/g)].map(Number);
+  // softplus(∓0.2) averaged; −β σ(∓0.2) / 2.
+  const expected = [0.698139, -0.022508, -0.027492];
+  expect(numbers).toHaveLength(3);
+  for (const [at, value] of expected.entries()) expect(numbers[at]).toBeCloseTo(value, 5);
 });
 
 describe('Ctrl-C', () => {

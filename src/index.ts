@@ -1,0 +1,29 @@
+/**
+ * The names that most programs need. Everything else is under the areas: `heed/graph`, `heed/models`, `heed/tokenizer` and
+ * so on.
+ */
+export {
+  type ConfigField,
+  type ConfigOf,
+  type ConfigSchema,
+  describeConfig,
+  field,
+  section,
+} from './core/config.ts';
+export * from './core/errors.ts';
+export { type HostTensor, hostTensor } from './core/host-tensor.ts';
+export { type ConfigSources, type ResolvedConfig, resolveConfig } from './core/resolve-config.ts';
+export { createRng, type Rng } from './core/rng.ts';
+export type { Engine, Executable } from './engine/engine.ts';
+export { createOrtEngine } from './engine/ort/ort-engine.ts';
+export {
+  type Completion,
+  createGenerator,
+  type GenerateOptions,
+  type Generator,
+} from './generate/generate.ts';
+export { grad, valueAndGrad } from './graph/gradient.ts';
+export { type Program, printProgram, trace } from './graph/program.ts';
+export type { Tensor } from './graph/tensor.ts';
+export { type LoadedModel, loadModel, saveModel } from './models/checkpoint.ts';
+export { loadTokenizer, type Tokenizer } from './tokenizer/index.ts';
