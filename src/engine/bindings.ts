@@ -4,7 +4,7 @@ import { allocate, dtypeOf, type HostArray, type HostTensor } from '../core/host
 import { formatShape, sizeOf } from '../core/shapes.ts';
 import { suggest } from '../core/suggest.ts';
 import type { Program } from '../graph/program.ts';
-import type { Arrays, TensorSpec } from './engine.ts';
+import type { Arrays, Executable, TensorSpec } from './engine.ts';
 
 export interface ProgramSpecs {
   /** Inputs that must be bound: those not frozen. */
@@ -19,7 +19,7 @@ export function programSpecs(where: string, program: Program, constants: Arrays)
   const all = specs(program.inputs);
   for (const [name, data] of Object.entries(constants))
     checkArray(where, 'constant', findSpec(where, 'input', name, all), data, false);
-  return { inputs: all.filter(({ name }) => !(name in constants)), outputs: specs(program.outputs) };
+  return { inputs: all.filter(({ name }) => !Object.hasOwn(constants, name)), outputs: specs(program.outputs) };
 }
 
 /**
@@ -103,5 +103,32 @@ export function requireAlive(where: string, disposed: boolean): void {
       received: 'a disposed one',
       fix: 'Compile or bind again, and dispose only after the last run',
     });
+  }
+}
+
+/** Throws the error for a second run of a binding before the first has ended. */
+export function requireIdle(where: string, busy: boolean): void {
+  if (busy) {
+    throw new EngineError({
+      where,
+      expected: 'one run at a time per binding',
+      received: 'a second one',
+      fix: 'Await the first, or bind other arrays for it',
+    });
+  }
+}
+
+/** `Executable.run` of every engine: bind, run, dispose. */
+export async function runOnce(
+  bind: Executable['bind'],
+  inputs: Arrays,
+  outputs: Arrays | undefined,
+): Promise<Readonly<Record<string, HostTensor>>> {
+  const binding = bind(inputs, outputs);
+  try {
+    await binding.run();
+    return binding.outputs;
+  } finally {
+    binding.dispose();
   }
 }

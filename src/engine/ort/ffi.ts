@@ -1,266 +1,423 @@
 /**
- * ONNX Runtime's C API through a foreign-function interface: the one file that knows pointers.
+ * ONNX Runtime's C API through koffi. The only file that knows pointers: what it hands out is typed and has `dispose()`.
  *
- * `OrtGetApiBase()->GetApi(version)` returns a table of functions whose order is part of the ABI: functions are only ever
- * appended (onnxruntime_c_api.h, struct OrtApi). Everything handed out is an opaque handle with a release function.
+ * The library exports one symbol, `OrtGetApiBase`; its `GetApi(version)` returns a table of functions whose order is part of
+ * the ABI and only ever appended to. Every function used here is older than version 17, the one asked for.
+ *
+ * @source onnxruntime_c_api.h of ONNX Runtime 1.22, struct OrtApi (positions and signatures)
  */
-import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
 import koffi from 'koffi';
 import { EngineError } from '../../core/errors.ts';
-import { byteWidth, dtypeOf, type HostArray } from '../../core/host-tensor.ts';
+import { byteWidth, type HostArray } from '../../core/host-tensor.ts';
 import type { DType, Shape } from '../../core/shapes.ts';
 
-/** Version of the function table asked for: old enough for every ONNX Runtime since 1.17. */
-const apiVersion = 17;
-
-/** Position of each function in the table, with its C signature. All return OrtStatus* unless noted. */
-const table = {
-  GetErrorMessage: [2, 'const char* GetErrorMessage(const void* status)'],
-  CreateEnv: [3, 'void* CreateEnv(int level, const char* id, void* out)'],
-  CreateSessionFromArray: [
-    8,
-    'void* CreateSessionFromArray(void* env, void* model, size_t length, void* options, void* out)',
-  ],
-  Run: [
-    9,
-    'void* Run(void* session, void* run_options, void* input_names, void* inputs, size_t input_count, void* output_names, size_t output_count, void* outputs)',
-  ],
-  CreateSessionOptions: [10, 'void* CreateSessionOptions(void* out)'],
-  EnableProfiling: [14, 'void* EnableProfiling(void* options, void* prefix)'],
-  SetSessionLogSeverityLevel: [22, 'void* SetSessionLogSeverityLevel(void* options, int level)'],
-  SetSessionGraphOptimizationLevel: [23, 'void* SetSessionGraphOptimizationLevel(void* options, int level)'],
-  SetIntraOpNumThreads: [24, 'void* SetIntraOpNumThreads(void* options, int threads)'],
-  CreateTensorWithDataAsOrtValue: [
-    49,
-    'void* CreateTensorWithDataAsOrtValue(void* info, void* data, size_t bytes, void* shape, size_t rank, int type, void* out)',
-  ],
-  CreateCpuMemoryInfo: [69, 'void* CreateCpuMemoryInfo(int allocator, int memory, void* out)'],
-  GetAllocatorWithDefaultOptions: [78, 'void* GetAllocatorWithDefaultOptions(void* out)'],
-  AllocatorFree: [76, 'void* AllocatorFree(void* allocator, void* data)'],
-  ReleaseStatus: [93, 'void ReleaseStatus(void* status)'],
-  ReleaseSession: [95, 'void ReleaseSession(void* session)'],
-  ReleaseValue: [96, 'void ReleaseValue(void* value)'],
-  ReleaseSessionOptions: [100, 'void ReleaseSessionOptions(void* options)'],
-  SessionEndProfiling: [110, 'void* SessionEndProfiling(void* session, void* allocator, void* out)'],
-  AddSessionConfigEntry: [
-    130,
-    'void* AddSessionConfigEntry(void* options, const char* key, const char* value)',
-  ],
-  CreateAndRegisterAllocator: [144, 'void* CreateAndRegisterAllocator(void* env, void* info, void* arena)'],
-  AddInitializer: [150, 'void* AddInitializer(void* options, const char* name, void* value)'],
-} as const;
-type ApiName = keyof typeof table;
-type Native = ReturnType<ReturnType<typeof koffi.load>['func']>;
-
-/** Opaque address of an object that ONNX Runtime owns. */
-export type Handle = bigint & { readonly __handle: unique symbol };
-
-export interface SessionSettings {
-  readonly name: string;
-  readonly threads: number;
-  /** File name prefix of a profile, when profiling. */
-  readonly profilePrefix?: string;
-  /** Inputs' names and values to be used as initializers. The values must outlive the session. */
-  readonly initializers: readonly { readonly name: string; readonly value: Handle }[];
-}
-
-/** Arguments of `Run`, prepared once. The arrays stay referenced here, since native code reads them. */
-export interface RunArguments {
-  readonly session: Handle;
-  readonly inputNames: BigUint64Array;
-  readonly inputs: BigUint64Array;
-  readonly outputNames: BigUint64Array;
-  readonly outputs: BigUint64Array;
-  readonly keep: readonly unknown[];
-}
-
-/** The functions that the engine uses, typed. */
-export interface OrtLibrary {
-  readonly path: string;
-  createSession(model: Uint8Array, settings: SessionSettings): Handle;
-  releaseSession(session: Handle): void;
-  /** A tensor over the memory of `data`; `data` must outlive it. */
-  createTensor(data: HostArray, dtype: DType, shape: Shape): Handle;
-  releaseTensor(tensor: Handle): void;
-  /** Null-terminated names and the array of pointers to them. */
-  nameTable(names: readonly string[]): { readonly pointers: BigUint64Array; readonly keep: unknown };
-  runSync(name: string, run: RunArguments): void;
-  run(name: string, run: RunArguments): Promise<void>;
-  /** Ends profiling; returns the path of the file written. */
-  endProfiling(session: Handle): string;
-}
-
-/** ONNX tensor element types by dtype (onnxruntime_c_api.h, ONNXTensorElementDataType). */
-const elementTypes: Readonly<Record<DType, number>> = { float32: 1, int32: 6, int64: 7, bool: 9 };
-
-const libraryNames: Readonly<Partial<Record<NodeJS.Platform, string>>> = {
-  linux: 'libonnxruntime.so.1',
-  darwin: 'libonnxruntime.dylib',
-  win32: 'onnxruntime.dll',
+type Pointer = bigint;
+/** A pointer to an OrtStatus; null is success. */
+type Status = Pointer | null;
+type Native<A extends unknown[], R> = ((...args: A) => R) & {
+  async(...args: [...A, (error: Error | null, result: R) => void]): void;
 };
 
-/** Path of the library inside the `onnxruntime-node` package. Throws `EngineError` when there is none for this platform. */
-export function findLibrary(): string {
-  const require = createRequire(import.meta.url);
-  let root: string;
-  try {
-    root = dirname(require.resolve('onnxruntime-node/package.json'));
-  } catch (cause) {
-    throw missing('the package onnxruntime-node is not installed', cause);
-  }
-  const directory = join(root, 'bin', 'napi-v6', process.platform, process.arch);
-  const path = join(directory, libraryNames[process.platform] ?? '');
-  if (libraryNames[process.platform] === undefined || !existsSync(path)) {
-    throw missing(`none for ${process.platform}-${process.arch} in onnxruntime-node`);
-  }
-  return path;
+/** Served by every ONNX Runtime from 1.17 on. */
+const apiVersion = 17;
+
+/** `OrtLoggingLevel.FATAL`: problems come back as status messages, so nothing is printed. */
+const logNothing = 4;
+
+/** koffi runs native code on stacks of its own. 128 kiB, its default off the main thread, is too little for ONNX Runtime's kernels and optimizers. */
+const asyncStackBytes = 4 * 1024 * 1024;
+
+/** `ONNXTensorElementDataType`. */
+const elementTypes: Readonly<Record<DType, number>> = { float32: 1, int32: 6, int64: 7, bool: 9 };
+
+/** `GraphOptimizationLevel`. */
+const optimizationLevels = { none: 0, basic: 1, extended: 2, all: 99 } as const;
+export type OptimizationLevel = keyof typeof optimizationLevels;
+
+const pointer = 'void *';
+const path = process.platform === 'win32' ? 'str16' : 'str';
+
+/** Position, result and arguments of each function that is used. */
+const signatures = {
+  GetErrorMessage: [2, 'str', [pointer]],
+  CreateEnv: [3, pointer, ['int', 'str', pointer]],
+  CreateSessionFromArray: [8, pointer, [pointer, pointer, 'size_t', pointer, pointer]],
+  CreateSessionOptions: [10, pointer, [pointer]],
+  EnableProfiling: [14, pointer, [pointer, path]],
+  SetSessionGraphOptimizationLevel: [23, pointer, [pointer, 'int']],
+  SetIntraOpNumThreads: [24, pointer, [pointer, 'int']],
+  SetInterOpNumThreads: [25, pointer, [pointer, 'int']],
+  CreateTensorWithDataAsOrtValue: [
+    49,
+    pointer,
+    [pointer, pointer, 'size_t', pointer, 'size_t', 'int', pointer],
+  ],
+  CreateCpuMemoryInfo: [69, pointer, ['int', 'int', pointer]],
+  AllocatorFree: [76, pointer, [pointer, pointer]],
+  GetAllocatorWithDefaultOptions: [78, pointer, [pointer]],
+  ReleaseStatus: [93, 'void', [pointer]],
+  ReleaseSession: [95, 'void', [pointer]],
+  ReleaseValue: [96, 'void', [pointer]],
+  ReleaseSessionOptions: [100, 'void', [pointer]],
+  SessionEndProfiling: [110, pointer, [pointer, pointer, pointer]],
+  AddSessionConfigEntry: [130, pointer, [pointer, 'str', 'str']],
+  RunWithBinding: [133, pointer, [pointer, pointer, pointer]],
+  CreateIoBinding: [134, pointer, [pointer, pointer]],
+  ReleaseIoBinding: [135, 'void', [pointer]],
+  BindInput: [136, pointer, [pointer, 'str', pointer]],
+  BindOutput: [137, pointer, [pointer, 'str', pointer]],
+  CreateAndRegisterAllocator: [144, pointer, [pointer, pointer, pointer]],
+  AddExternalInitializers: [210, pointer, [pointer, pointer, pointer, 'size_t']],
+} as const satisfies Record<string, readonly [number, string, readonly string[]]>;
+
+type Argument = Pointer | number | string | ArrayBufferView | null;
+type Api = {
+  readonly [N in keyof typeof signatures]: Native<
+    Argument[],
+    (typeof signatures)[N][1] extends 'str' ? string : Status
+  >;
+};
+
+export interface SessionOptions {
+  /** Names the session in errors. */
+  readonly name: string;
+  readonly threads: number;
+  readonly optimization: OptimizationLevel;
+  /** Session configuration entries, keys as in onnxruntime_session_options_config_keys.h. */
+  readonly config: Readonly<Record<string, string>>;
+  /** Numbers of the initializers that the model declares as external. Copied while the session is created. */
+  readonly external: readonly BoundTensor[];
+  /** Start of the path of a file to write the profile to. */
+  readonly profilePrefix?: string;
 }
 
-function missing(received: string, cause?: unknown): EngineError {
-  return new EngineError({
-    where: 'onnxruntime',
-    expected: 'the ONNX Runtime library',
-    received,
-    fix: 'Run `npm install onnxruntime-node` on a supported platform (Linux, macOS or Windows; x64 or arm64), or use the engine "interpreter"',
-    cause,
+/** Memory of one tensor, under its name in the model. */
+export interface BoundTensor {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: Shape;
+  readonly data: HostArray;
+}
+
+export interface OrtBinding {
+  runSync(): void;
+  run(): Promise<void>;
+  /** Waits for a run in flight before it frees anything. */
+  dispose(): void;
+}
+
+export interface OrtSession {
+  /** Ties memory to inputs and outputs. The arrays are kept alive until the binding is disposed. */
+  bind(inputs: readonly BoundTensor[], outputs: readonly BoundTensor[]): OrtBinding;
+  /** Ends profiling and returns the path of the file that was written. */
+  endProfiling(): string;
+  /** Waits for bindings that are alive before it frees the session. */
+  dispose(): void;
+}
+
+export interface OrtLibrary {
+  createSession(model: Uint8Array, options: SessionOptions): Promise<OrtSession>;
+}
+
+const loaded = new Map<string, OrtLibrary>();
+const kept: unknown[] = [];
+
+/**
+ * Loads the library and makes the process-wide environment, once per path. Both stay until the process ends.
+ *
+ * @throws EngineError when the file is missing, not loadable, or too old.
+ */
+export function loadLibrary(libraryPath: string): OrtLibrary {
+  const known = loaded.get(libraryPath);
+  if (known !== undefined) return known;
+  enlargeAsyncStack();
+  const api = loadApi(libraryPath);
+  const env = made(api, 'CreateEnv', (out) => api.CreateEnv(logNothing, 'heed', out));
+  const [arenaAllocator, defaultMemory] = [1, 0];
+  const memory = made(api, 'CreateCpuMemoryInfo', (out) =>
+    api.CreateCpuMemoryInfo(arenaAllocator, defaultMemory, out),
+  );
+  // One arena for all sessions: programs run in turn, so the peak is the largest of them, not their sum.
+  // The environment is shared by all threads of the process, so another thread may have registered it before.
+  const registered = api.CreateAndRegisterAllocator(env, memory, null);
+  if (registered !== null) api.ReleaseStatus(registered);
+  const library: OrtLibrary = {
+    createSession: (model, options) => createSession({ api, env, memory }, model, options),
+  };
+  loaded.set(libraryPath, library);
+  return library;
+}
+
+function enlargeAsyncStack(): void {
+  const { async_stack_size: current = 0 } = koffi.config();
+  if (current >= asyncStackBytes) return;
+  try {
+    koffi.config({ async_stack_size: asyncStackBytes });
+  } catch (cause) {
+    throw new EngineError({
+      where: 'loadLibrary',
+      expected: `koffi stacks of ${asyncStackBytes} bytes for asynchronous calls`,
+      received: `${current} bytes, fixed because another library was loaded through koffi first`,
+      fix: `Call koffi.config({ async_stack_size: ${asyncStackBytes} }) before loading the other library, or use the engine "ort-node"`,
+      cause,
+    });
+  }
+}
+
+function loadApi(libraryPath: string): Api {
+  let table: Pointer | null;
+  try {
+    const library = koffi.load(libraryPath);
+    // koffi unloads a library whose handle is collected, under the feet of the functions decoded below.
+    kept.push(library);
+    const base = library.func('OrtGetApiBase', pointer, [])() as Pointer;
+    const getApi = koffi.decode(base, pointer) as Pointer;
+    table = koffi.call(getApi, koffi.proto(pointer, ['uint32_t']), apiVersion) as Pointer | null;
+  } catch (cause) {
+    throw new EngineError({
+      where: 'loadLibrary',
+      expected: `an ONNX Runtime library at ${libraryPath}`,
+      received: cause instanceof Error ? cause.message : String(cause),
+      fix: 'Reinstall onnxruntime-node on this machine, correct the option "library", or use the engine "ort-node" or "interpreter"',
+      cause,
+    });
+  }
+  if (table === null) {
+    throw new EngineError({
+      where: 'loadLibrary',
+      expected: `an ONNX Runtime with C API version ${apiVersion} (release 1.${apiVersion} or later)`,
+      received: `an older library at ${libraryPath}`,
+      fix: 'Install the onnxruntime-node version that heed asks for',
+    });
+  }
+  const width = koffi.sizeof(pointer);
+  const functions = Object.entries(signatures).map(([name, [position, result, args]]) => {
+    const address = koffi.decode(table, position * width, pointer) as Pointer;
+    return [name, koffi.decode(address, koffi.proto(result, [...args]))];
+  });
+  return Object.fromEntries(functions) as Api;
+}
+
+/** Throws what an OrtStatus says, and frees it. */
+function check(api: Api, where: string, status: Status): void {
+  if (status === null) return;
+  const message = api.GetErrorMessage(status);
+  api.ReleaseStatus(status);
+  throw new EngineError({
+    where,
+    expected: 'ONNX Runtime to succeed',
+    received: message.trim(),
+    fix: 'If the program came from heed alone, this is a bug worth reporting with this message',
   });
 }
 
-let loaded: OrtLibrary | undefined;
-/** Handles of loaded libraries: koffi unloads a library whose handle is collected, under the feet of decoded functions. */
-const kept: unknown[] = [];
-
-/** Loads the library once per process. */
-export function loadOrt(path: string = findLibrary()): OrtLibrary {
-  loaded ??= open(path);
-  return loaded;
+/** The pointer that a constructor writes to its last argument. */
+function made(api: Api, where: string, create: (out: BigUint64Array) => Status): Pointer {
+  const out = new BigUint64Array(1);
+  check(api, where, create(out));
+  return out[0]!;
 }
 
-function open(path: string): OrtLibrary {
-  let base: bigint;
+/** An address for empty tensors: ONNX Runtime refuses null. */
+const nothing = new Uint8Array(16);
+
+/** Address of a typed array's first element, also inside a SharedArrayBuffer. Valid while the array is alive and attached. */
+function addressOf(data: HostArray | Uint8Array): Pointer {
+  if (data.byteLength === 0) return koffi.address(nothing);
+  // Small arrays live on the JavaScript heap, where they may move, until their buffer is asked for.
+  void data.buffer;
+  return koffi.address(data);
+}
+
+interface Context {
+  readonly api: Api;
+  readonly env: Pointer;
+  readonly memory: Pointer;
+}
+
+function createTensor(
+  { api, memory }: Context,
+  where: string,
+  tensor: BoundTensor,
+): Pointer {
+  const shape = BigInt64Array.from(tensor.shape, BigInt);
+  const bytes = tensor.data.length * byteWidth(tensor.dtype);
+  return made(api, where, (out) =>
+    api.CreateTensorWithDataAsOrtValue(
+      memory,
+      addressOf(tensor.data),
+      bytes,
+      shape,
+      shape.length,
+      elementTypes[tensor.dtype],
+      out,
+    ),
+  );
+}
+
+async function createSession(
+  context: Context,
+  model: Uint8Array,
+  options: SessionOptions,
+): Promise<OrtSession> {
+  const { api, env } = context;
+  const where = `compile(${options.name})`;
+  const native = made(api, where, (out) => api.CreateSessionOptions(out));
+  const { external } = options;
+  const values: Pointer[] = [];
   try {
-    const library = koffi.load(path);
-    kept.push(library);
-    base = library.func('void* OrtGetApiBase()')() as bigint;
-  } catch (cause) {
-    throw missing(`${path}, which does not load`, cause);
+    check(api, where, api.SetIntraOpNumThreads(native, options.threads));
+    check(api, where, api.SetInterOpNumThreads(native, 1));
+    check(api, where, api.AddSessionConfigEntry(native, 'session.use_env_allocators', '1'));
+    check(api, where, api.SetSessionGraphOptimizationLevel(native, optimizationLevels[options.optimization]));
+    for (const [key, value] of Object.entries(options.config)) {
+      check(api, where, api.AddSessionConfigEntry(native, key, value));
+    }
+    if (options.profilePrefix !== undefined) {
+      check(api, where, api.EnableProfiling(native, options.profilePrefix));
+    }
+    const names = external.map(({ name }) => Buffer.from(`${name}\0`));
+    for (const tensor of external) values.push(createTensor(context, where, tensor));
+    if (external.length > 0) {
+      const nameTable = BigUint64Array.from(names, (name) => koffi.address(name));
+      const valueTable = BigUint64Array.from(values);
+      check(api, where, api.AddExternalInitializers(native, nameTable, valueTable, external.length));
+    }
+    const out = new BigUint64Array(1);
+    const status = await callAsync(api.CreateSessionFromArray, [
+      env,
+      addressOf(model),
+      model.byteLength,
+      native,
+      out,
+    ]);
+    check(api, where, status);
+    // Naming them here keeps the memory behind the raw addresses alive across the await.
+    if (names.length !== external.length || model.byteLength === 0) throw new Error('unreachable');
+    return sessionOf(context, out[0]!, options.name);
+  } finally {
+    for (const value of values) api.ReleaseValue(value);
+    api.ReleaseSessionOptions(native);
   }
-  const getApi = koffi.decode(
-    koffi.decode(base, 'void*'),
-    koffi.proto('void* GetApi(uint32_t version)'),
-  ) as Native;
-  const api = getApi(apiVersion) as bigint | null;
-  if (api === null) throw missing(`a library without API version ${apiVersion}`);
-  const functions = Object.fromEntries(
-    Object.entries(table).map(([name, [position, signature]]) => [
-      name,
-      koffi.decode(koffi.decode(api, position * 8, 'void*'), koffi.proto(signature)) as Native,
-    ]),
-  ) as Record<ApiName, Native>;
+}
 
-  const check = (where: string, status: bigint | null): void => {
-    if (status === null || status === 0n) return;
-    const message = functions.GetErrorMessage(status) as string;
-    functions.ReleaseStatus(status);
-    throw new EngineError({
-      where,
-      expected: 'ONNX Runtime to accept the call',
-      received: message,
-      fix: 'If the program came from heed alone, this is a bug worth reporting with this message',
+function callAsync<R>(fn: Native<Argument[], R>, args: Argument[]): Promise<R> {
+  return new Promise((resolve, reject) => {
+    fn.async(...args, (error: Error | null, result: R) => {
+      if (error === null || error === undefined) resolve(result);
+      else reject(error);
     });
+  });
+}
+
+function sessionOf(context: Context, session: Pointer, name: string): OrtSession {
+  const { api } = context;
+  let bindings = 0;
+  let disposed = false;
+  const release = () => {
+    if (disposed && bindings === 0) api.ReleaseSession(session);
   };
-  const slot = new BigUint64Array(1);
-  /** Calls a function whose last argument receives a pointer. */
-  const create = (where: string, name: ApiName, ...args: unknown[]): Handle => {
-    slot[0] = 0n;
-    check(where, functions[name](...args, slot));
-    return slot[0] as Handle;
-  };
-
-  const environment = create('onnxruntime', 'CreateEnv', 3, 'heed');
-  const memory = create('onnxruntime', 'CreateCpuMemoryInfo', 1, 0);
-  const anchor = new Uint8Array(8); // address for tensors without elements
-  // One arena for all sessions: programs run in turn, so the peak is the largest of them, not their sum.
-  check('onnxruntime', functions.CreateAndRegisterAllocator(environment, memory, null));
-
-  const runArguments = (run: RunArguments): unknown[] => [
-    run.session,
-    null,
-    run.inputNames,
-    run.inputs,
-    run.inputs.length,
-    run.outputNames,
-    run.outputs.length,
-    run.outputs,
-  ];
-
   return {
-    path,
-    createSession(model, { name, threads, profilePrefix, initializers }) {
-      const options = create(name, 'CreateSessionOptions');
+    bind(inputs, outputs) {
+      const binding = createBinding(context, session, name, inputs, outputs, () => {
+        bindings--;
+        release();
+      });
+      bindings++;
+      return binding;
+    },
+    endProfiling() {
+      const allocator = made(api, name, (out) => api.GetAllocatorWithDefaultOptions(out));
+      const text = made(api, name, (out) => api.SessionEndProfiling(session, allocator, out));
       try {
-        check(name, functions.SetIntraOpNumThreads(options, threads));
-        check(name, functions.SetSessionGraphOptimizationLevel(options, 99));
-        check(name, functions.SetSessionLogSeverityLevel(options, 3));
-        check(name, functions.AddSessionConfigEntry(options, 'session.use_env_allocators', '1'));
-        if (profilePrefix !== undefined) {
-          const text =
-            process.platform === 'win32'
-              ? Buffer.from(`${profilePrefix}\0`, 'utf16le')
-              : Buffer.from(`${profilePrefix}\0`);
-          check(name, functions.EnableProfiling(options, text));
-        }
-        for (const { name: key, value } of initializers)
-          check(name, functions.AddInitializer(options, key, value));
-        return create(name, 'CreateSessionFromArray', environment, model, model.byteLength, options);
+        return koffi.decode.string(text);
       } finally {
-        functions.ReleaseSessionOptions(options);
+        check(api, name, api.AllocatorFree(allocator, text));
       }
     },
-    releaseSession: (session) => void functions.ReleaseSession(session),
-    createTensor(data, dtype, shape) {
-      if (byteWidth(dtypeOf(data)) !== byteWidth(dtype)) {
-        throw new EngineError({ where: 'createTensor', expected: dtype, received: dtypeOf(data) });
-      }
-      const address = data.length === 0 ? koffi.address(anchor) : koffi.address(data);
-      const dimensions = BigInt64Array.from(shape, BigInt);
-      return create(
-        'createTensor',
-        'CreateTensorWithDataAsOrtValue',
-        memory,
-        address,
-        data.byteLength,
-        dimensions.length === 0 ? null : dimensions,
-        dimensions.length,
-        elementTypes[dtype],
-      );
-    },
-    releaseTensor: (tensor) => void functions.ReleaseValue(tensor),
-    nameTable(names) {
-      const texts = names.map((name) => Buffer.from(`${name}\0`));
-      return { pointers: BigUint64Array.from(texts, (text) => koffi.address(text)), keep: texts };
-    },
-    runSync: (name, run) => check(name, functions.Run(...runArguments(run)) as bigint | null),
-    run: (name, run) =>
-      new Promise((resolve, reject) => {
-        functions.Run.async(...runArguments(run), (error: unknown, status: bigint | null) => {
-          try {
-            if (error != null) throw error;
-            check(name, status);
-            resolve();
-          } catch (failure) {
-            reject(failure as Error);
-          }
-        });
-      }),
-    endProfiling(session) {
-      const allocator = create('profile', 'GetAllocatorWithDefaultOptions');
-      const text = create('profile', 'SessionEndProfiling', session, allocator);
-      const path = koffi.decode(text, 'char', -1) as string;
-      check('profile', functions.AllocatorFree(allocator, text));
-      return path;
+    dispose() {
+      if (disposed) return;
+      disposed = true;
+      release();
     },
   };
+}
+
+function createBinding(
+  context: Context,
+  session: Pointer,
+  name: string,
+  inputs: readonly BoundTensor[],
+  outputs: readonly BoundTensor[],
+  released: () => void,
+): OrtBinding {
+  const { api } = context;
+  const where = `bind(${name})`;
+  const runWhere = `run(${name})`;
+  // The closure keeps every array alive as long as native code may touch its memory.
+  const arrays = [...inputs, ...outputs].map(({ data }) => data);
+  const lengths = arrays.map((data) => data.length);
+  const native = made(api, where, (out) => api.CreateIoBinding(session, out));
+  try {
+    for (const [bound, attach] of [
+      [inputs, api.BindInput],
+      [outputs, api.BindOutput],
+    ] as const) {
+      for (const tensor of bound) {
+        const value = createTensor(context, `${where}.${tensor.name}`, tensor);
+        const status = attach(native, tensor.name, value);
+        // The binding holds its own reference.
+        api.ReleaseValue(value);
+        check(api, `${where}.${tensor.name}`, status);
+      }
+    }
+  } catch (error) {
+    api.ReleaseIoBinding(native);
+    throw error;
+  }
+
+  let running = false;
+  let disposed = false;
+  const release = () => {
+    api.ReleaseIoBinding(native);
+    released();
+  };
+  const start = () => {
+    // A transferred buffer leaves its array empty: running on would touch freed memory.
+    for (let i = 0; i < arrays.length; i++) {
+      if (arrays[i]!.length !== lengths[i]) throwDetached(runWhere, [...inputs, ...outputs][i]!.name);
+    }
+  };
+  return {
+    runSync() {
+      start();
+      const status = api.RunWithBinding(session, null, native);
+      if (status !== null) check(api, runWhere, status);
+    },
+    async run() {
+      start();
+      running = true;
+      try {
+        const status = await callAsync(api.RunWithBinding, [session, null, native]);
+        check(api, runWhere, status);
+      } finally {
+        running = false;
+        if (disposed) release();
+      }
+    },
+    dispose() {
+      if (disposed) return;
+      disposed = true;
+      if (!running) release();
+    },
+  };
+}
+
+function throwDetached(where: string, name: string): never {
+  throw new EngineError({
+    where,
+    expected: `the memory that was bound to "${name}"`,
+    received: 'a buffer that was transferred, resized or detached since',
+    fix: 'Bind memory that stays in place, for example a SharedArrayBuffer',
+  });
 }
