@@ -21,10 +21,10 @@ describe('a stage', () => {
   });
 
   it('follows a change of rate within the window of 15 s and forgets what was before', () => {
-    // 20 steps at 2/s, then 60 s at 10/s.
+    // 20 steps at 2/s, then 60 s at 100/s.
     let state = steady;
-    for (let at = 1; at <= 600; at++) state = updateStage(state, 10_000 + at * 100, 20 + at);
-    expect(rateOf(state)).toBeCloseTo(10, 1);
+    for (let at = 1; at <= 6_000; at++) state = updateStage(state, 10_000 + at * 10, 20 + at);
+    expect(rateOf(state)).toBeCloseTo(100, 6);
     expect(state.samples.length).toBeLessThan(200);
   });
 
