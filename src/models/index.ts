@@ -1,6 +1,6 @@
 export type { CausalInput, CausalModel, LayerCache, Weights } from './causal-model.ts';
 export * from './checkpoint.ts';
-export * from './half.ts';
+export * from './float16.ts';
 export { type LlamaConfig, llama, llamaConfig } from './llama.ts';
 export { readLlama2c } from './llama2c.ts';
 export { buildModel, modelTypes } from './registry.ts';

@@ -1,0 +1,194 @@
+/**
+ * Header of a safetensors file: 8 bytes with its length (little endian), then JSON that names each tensor's dtype,
+ * shape and range of bytes. The data follow without gaps.
+ *
+ * @source huggingface/safetensors README, "Format".
+ */
+import { fstatSync } from 'node:fs';
+import { CheckpointError } from '../core/errors.ts';
+import { formatShape, type Shape, sizeOf } from '../core/shapes.ts';
+import { readFully, withFile } from './file-bytes.ts';
+
+/** Bytes of one element of each dtype whose elements are whole bytes. */
+const ELEMENT_BYTES = {
+  BOOL: 1,
+  U8: 1,
+  I8: 1,
+  F8_E5M2: 1,
+  F8_E4M3: 1,
+  I16: 2,
+  U16: 2,
+  F16: 2,
+  BF16: 2,
+  I32: 4,
+  U32: 4,
+  F32: 4,
+  F64: 8,
+  I64: 8,
+  U64: 8,
+} as const;
+
+/** Element type of a stored tensor, named as in the file. */
+export type StoredDType = keyof typeof ELEMENT_BYTES;
+
+export function elementBytes(dtype: StoredDType): number {
+  return ELEMENT_BYTES[dtype];
+}
+
+/** Where a tensor lies. */
+export interface StoredTensor {
+  readonly name: string;
+  readonly dtype: StoredDType;
+  readonly shape: Shape;
+  /** Path of the file that holds it. */
+  readonly file: string;
+  /** First byte in that file. */
+  readonly start: number;
+  /** Byte after its last. */
+  readonly end: number;
+}
+
+/** Longest header that the reference library accepts, in bytes. */
+const MAX_HEADER_BYTES = 100_000_000;
+const LENGTH_BYTES = 8;
+
+/**
+ * The tensors of one file by name, in the order of their bytes.
+ *
+ * @throws CheckpointError when the file is missing or too short, the header is no valid JSON, or a tensor has an unknown
+ *   dtype, a shape that does not fit its bytes, or bytes outside the file, shared with another tensor or next to unused
+ *   ones. The message names the file, the tensor and the problem.
+ */
+export function readHeader(file: string): Map<string, StoredTensor> {
+  return withFile(file, (descriptor) => {
+    const { size } = fstatSync(descriptor);
+    if (size < LENGTH_BYTES) throw corrupt(file, `at least ${LENGTH_BYTES} bytes`, `a file of ${size}`);
+    const prefix = new DataView(new ArrayBuffer(LENGTH_BYTES));
+    readFully(descriptor, prefix, 0, file);
+    const length = prefix.getBigUint64(0, true);
+    if (length > BigInt(Math.min(size - LENGTH_BYTES, MAX_HEADER_BYTES))) {
+      throw corrupt(file, `a header within the file of ${size} bytes`, `a header length of ${length}`);
+    }
+    const bytes = new Uint8Array(Number(length));
+    readFully(descriptor, bytes, LENGTH_BYTES, file);
+    return parseHeader(bytes, file, LENGTH_BYTES + bytes.length, size);
+  });
+}
+
+/** The header from its JSON bytes; the data fill the file from `dataStart` to `fileSize`. */
+function parseHeader(
+  bytes: Uint8Array,
+  file: string,
+  dataStart: number,
+  fileSize: number,
+): Map<string, StoredTensor> {
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw corrupt(file, 'a header in JSON', cause instanceof Error ? cause.message : String(cause), cause);
+  }
+  if (!isRecord(json)) throw corrupt(file, 'a header that is a JSON object', kindOf(json));
+  const tensors: StoredTensor[] = [];
+  for (const [name, entry] of Object.entries(json)) {
+    if (name === '__metadata__') {
+      if (!isRecord(entry)) throw corrupt(`${file} (__metadata__)`, 'an object', kindOf(entry));
+    } else {
+      tensors.push(parseTensor(name, entry, file, dataStart, fileSize));
+    }
+  }
+  tensors.sort((a, b) => a.start - b.start || a.end - b.end);
+  checkCoverage(tensors, file, dataStart, fileSize);
+  return new Map(tensors.map((tensor) => [tensor.name, tensor]));
+}
+
+function parseTensor(
+  name: string,
+  entry: unknown,
+  file: string,
+  dataStart: number,
+  fileSize: number,
+): StoredTensor {
+  const where = `${file} (tensor ${JSON.stringify(name)})`;
+  if (!isRecord(entry)) throw corrupt(where, 'an object with dtype, shape and data_offsets', kindOf(entry));
+  const { dtype, shape, data_offsets: offsets } = entry;
+  if (typeof dtype !== 'string' || !Object.hasOwn(ELEMENT_BYTES, dtype)) {
+    throw corrupt(where, `a dtype of ${Object.keys(ELEMENT_BYTES).join(', ')}`, show(dtype));
+  }
+  if (!Array.isArray(shape) || !shape.every(isSize)) {
+    throw corrupt(where, 'a shape of non-negative integers', show(shape));
+  }
+  const [first, end]: unknown[] = Array.isArray(offsets) && offsets.length === 2 ? offsets : [];
+  if (!isSize(first) || !isSize(end) || first > end) {
+    throw corrupt(where, 'data_offsets [first, end]', show(offsets));
+  }
+  if (dataStart + end > fileSize) {
+    throw corrupt(where, `data within ${fileSize - dataStart} bytes`, `offsets ${first} to ${end}`);
+  }
+  const bytes = sizeOf(shape) * elementBytes(dtype as StoredDType);
+  if (end - first !== bytes) {
+    throw corrupt(where, `${bytes} bytes for ${dtype} ${formatShape(shape)}`, `${end - first}`);
+  }
+  return {
+    name,
+    dtype: dtype as StoredDType,
+    shape,
+    file,
+    start: dataStart + first,
+    end: dataStart + end,
+  };
+}
+
+/** The format demands that every byte of the data belongs to exactly one tensor. */
+function checkCoverage(
+  tensors: readonly StoredTensor[],
+  file: string,
+  dataStart: number,
+  fileSize: number,
+): void {
+  let next = dataStart;
+  let previous = 'the header';
+  for (const { name, start, end } of tensors) {
+    if (start !== next) {
+      const relation = start < next ? 'overlap' : 'leave a gap after';
+      throw corrupt(
+        `${file} (tensor ${JSON.stringify(name)})`,
+        `data from offset ${next - dataStart} on`,
+        `data from ${start - dataStart} on, which ${relation} ${previous}`,
+      );
+    }
+    next = end;
+    previous = JSON.stringify(name);
+  }
+  if (next !== fileSize) {
+    throw corrupt(file, `${next - dataStart} bytes of data`, `${fileSize - dataStart}`);
+  }
+}
+
+function corrupt(where: string, expected: string, received: string, cause?: unknown): CheckpointError {
+  return new CheckpointError({
+    where,
+    expected,
+    received,
+    fix: 'The file is damaged or not safetensors; copy or download it again',
+    cause,
+  });
+}
+
+/** A piece of the header, shortened. */
+function show(x: unknown): string {
+  return (JSON.stringify(x) ?? 'nothing').slice(0, 120);
+}
+
+function isSize(x: unknown): x is number {
+  return Number.isSafeInteger(x) && (x as number) >= 0;
+}
+
+export function isRecord(x: unknown): x is Record<string, unknown> {
+  return typeof x === 'object' && x !== null && !Array.isArray(x);
+}
+
+/** What a JSON value is, in a word. */
+export function kindOf(x: unknown): string {
+  return x === null ? 'null' : Array.isArray(x) ? 'an array' : typeof x;
+}
