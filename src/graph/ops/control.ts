@@ -1,4 +1,5 @@
 /** Operations that carry values through unchanged but change what is differentiated, or when it is computed. */
+import { sizeOf } from '../../core/shapes.ts';
 import { applyOne, type Op, type Tensor } from '../tensor.ts';
 
 /** Its value is a constant to differentiation. */
@@ -16,19 +17,23 @@ export const afterOp: Op<Record<string, never>> = {
   infer: ([x]) => [x!],
   evaluate: ([x]) => [x!],
   gradient: ({ inputs, cotangents: [g] }) => inputs.map((_, index) => (index === 0 ? g : undefined)),
-  lower(lowering, [x, ...dependencies], { inputs }) {
-    // where(d == d, x, x) over one element of each dependency: x whatever d is, NaN included.
-    let condition: string | undefined;
-    for (const [index, name] of dependencies.entries()) {
-      const rank = inputs[index + 1]!.rank;
-      const [flat] = rank === 0 ? [name] : lowering.node('Reshape', [name, lowering.ints([-1])]);
-      const [first] =
-        rank === 0 ? [flat] : lowering.node('Slice', [flat!, lowering.ints([0]), lowering.ints([1])]);
-      const [scalar] = lowering.node('Reshape', [first!, lowering.ints([1])]);
-      const [same] = lowering.node('Equal', [scalar!, scalar!]);
-      condition = condition === undefined ? same! : lowering.node('And', [condition, same!])[0]!;
-    }
-    return condition === undefined ? [x!] : lowering.node('Where', [condition, x!, x!]);
+  lower(lowering, [x, ...dependencies], { inputs: [target, ...waited] }) {
+    // One element of each dependency compared with itself, as a scalar; one without elements has nothing to wait for.
+    const conditions = dependencies.flatMap((name, index) => {
+      if (sizeOf(waited[index]!.shape) === 0) return [];
+      let scalar = name;
+      if (waited[index]!.rank > 0) {
+        const [flat] = lowering.node('Reshape', [name, lowering.ints([-1])]);
+        const [first] = lowering.node('Slice', [flat!, lowering.ints([0]), lowering.ints([1])]);
+        scalar = lowering.node('Reshape', [first!, lowering.ints([])])[0]!;
+      }
+      return lowering.node('Equal', [scalar, scalar]);
+    });
+    if (conditions.length === 0) return [x!];
+    const ready = conditions.reduce((all, next) => lowering.node('And', [all, next])[0]!);
+    if (target!.dtype !== 'bool') return lowering.node('Where', [ready, x!, x!]); // x whatever they are, NaN included
+    const [waiting] = lowering.node('Not', [ready]);
+    return lowering.node('Or', [x!, lowering.node('And', [ready, waiting!])[0]!]);
   },
 };
 export const after = (x: Tensor, dependencies: readonly Tensor[]): Tensor =>

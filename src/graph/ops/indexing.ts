@@ -1,7 +1,7 @@
 /** Reading and adding rows or elements by integer index. */
 import { NumericError, ShapeError } from '../../core/errors.ts';
-import { formatShape, normalizeAxis, type Shape, sizeOf, stridesOf } from '../../core/shapes.ts';
-import { applyOne, type Op, type Tensor, type Value } from '../tensor.ts';
+import { formatShape, normalizeAxis, type Shape, sameShape, sizeOf, stridesOf } from '../../core/shapes.ts';
+import { applyOne, type Op, type Tensor, type TensorType, type Value } from '../tensor.ts';
 import { constantLike, requireDType, value } from './common.ts';
 import { reshape } from './shape.ts';
 
@@ -97,8 +97,22 @@ interface AlongAttributes {
   readonly axis: number;
 }
 
+function requireAlong(where: string, x: TensorType, indices: TensorType, axis: number): void {
+  requireDType(`${where}(indices)`, indices, integers);
+  const fits =
+    x.shape.length === indices.shape.length && x.shape.every((d, a) => a === axis || d === indices.shape[a]);
+  if (!fits) {
+    throw new ShapeError({
+      where,
+      expected: `indices shaped like ${formatShape(x.shape)} but for axis ${axis}`,
+      received: formatShape(indices.shape),
+    });
+  }
+}
+
 /** Visits each element of `indices` with the flat position it names along `axis` in a tensor of shape `target`. */
 function forEachAlong(
+  where: string,
   indices: Value,
   target: Shape,
   axis: number,
@@ -111,7 +125,7 @@ function forEachAlong(
     for (let a = 0; a < target.length; a++) {
       const index =
         a === axis
-          ? checkIndex('takeAlong', indices.data[i]!, target[a]!)
+          ? checkIndex(where, indices.data[i]!, target[a]!)
           : Math.floor(i / own[a]!) % indices.shape[a]!;
       flat += index * strides[a]!;
     }
@@ -123,22 +137,12 @@ function forEachAlong(
 export const takeAlongOp: Op<AlongAttributes> = {
   name: 'takeAlong',
   infer([x, indices], { axis }) {
-    requireDType('takeAlong(indices)', indices!, integers);
-    const fits =
-      x!.shape.length === indices!.shape.length &&
-      x!.shape.every((d, a) => a === axis || d === indices!.shape[a]);
-    if (!fits) {
-      throw new ShapeError({
-        where: 'takeAlong',
-        expected: `indices shaped like ${formatShape(x!.shape)} but for axis ${axis}`,
-        received: formatShape(indices!.shape),
-      });
-    }
+    requireAlong('takeAlong', x!, indices!, axis);
     return [{ dtype: x!.dtype, shape: indices!.shape }];
   },
   evaluate([x, indices], { axis }) {
     const out = new Float64Array(indices!.data.length);
-    forEachAlong(indices!, x!.shape, axis, (i, flat) => {
+    forEachAlong('takeAlong', indices!, x!.shape, axis, (i, flat) => {
       out[i] = x!.data[flat]!;
     });
     return [value(out, indices!.shape)];
@@ -156,9 +160,10 @@ export const takeAlong = (x: Tensor, indices: Tensor, axis = -1): Tensor =>
 /** x with `updates` added at `indices` along one axis; equal indices add up. */
 export const scatterAddAlongOp: Op<AlongAttributes> = {
   name: 'scatterAddAlong',
-  infer([x, indices, updates]) {
-    requireDType('scatterAddAlong(indices)', indices!, integers);
+  infer([x, indices, updates], { axis }) {
     requireDType('scatterAddAlong(x)', x!, ['float32']);
+    requireDType('scatterAddAlong(updates)', updates!, ['float32']);
+    requireAlong('scatterAddAlong', x!, indices!, axis);
     if (formatShape(indices!.shape) !== formatShape(updates!.shape)) {
       throw new ShapeError({
         where: 'scatterAddAlong',
@@ -170,7 +175,7 @@ export const scatterAddAlongOp: Op<AlongAttributes> = {
   },
   evaluate([x, indices, updates], { axis }) {
     const out = x!.data.slice();
-    forEachAlong(indices!, x!.shape, axis, (i, flat) => {
+    forEachAlong('scatterAddAlong', indices!, x!.shape, axis, (i, flat) => {
       out[flat] = out[flat]! + updates!.data[i]!;
     });
     return [value(out, x!.shape)];
@@ -192,5 +197,15 @@ export const scatterAddAlong = (x: Tensor, indices: Tensor, updates: Tensor, axi
 
 /** x [..., V], ids [...] → x[..., ids]: the element that each row's id names. */
 export function pick(x: Tensor, ids: Tensor): Tensor {
+  if (x.rank === 0)
+    throw new ShapeError({ where: 'pick', expected: 'a tensor of rank 1 or more', received: 'a scalar' });
+  const rows = x.shape.slice(0, -1);
+  if (!sameShape(rows, ids.shape)) {
+    throw new ShapeError({
+      where: 'pick',
+      expected: `ids of shape ${formatShape(rows)}, the leading dimensions of ${formatShape(x.shape)}`,
+      received: formatShape(ids.shape),
+    });
+  }
   return reshape(takeAlong(x, reshape(ids, [...ids.shape, 1]), -1), ids.shape);
 }

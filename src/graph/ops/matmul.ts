@@ -78,7 +78,9 @@ export const matmulOp: Op<MatmulAttributes> = {
       : matmul(a!, g!, { transposeA: !transposeA, alpha });
     return [sumTo(da, a!.shape), sumTo(db, b!.shape)];
   },
-  lower(lowering, inputs, { attributes: { transposeA, transposeB, alpha } }) {
+  lower(lowering, inputs, { inputs: [a], outputs: [y], attributes: { transposeA, transposeB, alpha } }) {
+    if (sizeOf(a!.shape) === 0)
+      return lowering.node('Expand', [lowering.scalar(0, 'float32'), lowering.ints(y!.shape)]);
     if (!transposeA && !transposeB && alpha === 1) return lowering.node('MatMul', inputs);
     return lowering.node('FusedMatMul', inputs, {
       domain: 'com.microsoft',
@@ -102,8 +104,10 @@ export const matmulOp: Op<MatmulAttributes> = {
 export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
   const { transposeA = false, transposeB = false, alpha = 1 } = options;
   if (b.rank === 2 && a.rank > 2 && !transposeA) {
+    matmulOp.infer([a, b], { transposeA, transposeB, alpha });
     // One large product instead of many small ones, and a weight gradient without a sum over the batch.
-    const flat = matmul(reshape(a, [-1, a.shape.at(-1)!]), b, options);
+    const rows = sizeOf(a.shape.slice(0, -1));
+    const flat = matmul(reshape(a, [rows, a.shape.at(-1)!]), b, options);
     return reshape(flat, [...a.shape.slice(0, -1), flat.shape[1]!]);
   }
   return applyOne(matmulOp, [a, b], { transposeA, transposeB, alpha });

@@ -7,6 +7,7 @@ import { apply, applyOne, type Op, type Tensor } from '../tensor.ts';
 import { mapValue, requireDType, value } from './common.ts';
 import { add, cast, div, erf, erfOp, exp, greater, mul, neg, sigmoid, sub, tanh } from './elementwise.ts';
 import { mean, sum } from './reduce.ts';
+import { broadcastTo } from './shape.ts';
 
 // ---------------------------------------------------------------- normalisation
 
@@ -37,12 +38,18 @@ export const rmsNormOp: Op<NormAttributes> = {
     }
     return [value(y, x!.shape), value(scales, inverse!.shape)];
   },
-  gradient({ inputs: [x, weight], outputs: [, inverse], cotangents: [g] }) {
+  gradient({ inputs: [x, weight], outputs: [, inverse], cotangents: [g, gInverse] }) {
+    // The reciprocal root gets a cotangent only from a gradient that is differentiated again.
+    const viaInverse = gInverse && mul(x!, inverseSlope(inverse!, gInverse, x!));
+    if (g === undefined) return [viaInverse];
     const normalized = mul(x!, inverse!); // [..., D]
-    const scaled = mul(g!, weight!);
+    const scaled = mul(g, weight!);
     const projection = mean(mul(scaled, normalized), { axes: -1, keepDims: true });
     const dx = mul(inverse!, sub(scaled, mul(normalized, projection)));
-    return [dx, sum(mul(g!, normalized), { axes: leadingAxes(x!) })];
+    return [
+      viaInverse === undefined ? dx : add(dx, viaInverse),
+      sum(mul(g, normalized), { axes: leadingAxes(x!) }),
+    ];
   },
   lower: (lowering, inputs, { attributes: { epsilon } }) =>
     lowering.node('SimplifiedLayerNormalization', inputs, {
@@ -81,14 +88,20 @@ export const layerNormOp: Op<NormAttributes> = {
     }
     return [value(y, x!.shape), value(means, row!.shape), value(scales, row!.shape)];
   },
-  gradient({ inputs: [x, weight], outputs: [, average, inverse], cotangents: [g] }) {
-    const normalized = mul(sub(x!, average!), inverse!); // [..., D]
-    const scaled = mul(g!, weight!);
+  gradient({ inputs: [x, weight], outputs: [, average, inverse], cotangents: [g, gAverage, gInverse] }) {
+    const centred = sub(x!, average!);
+    // Mean and reciprocal root get cotangents only from a gradient that is differentiated again.
+    const further: Tensor[] = [];
+    if (gAverage !== undefined) further.push(broadcastTo(mul(gAverage, 1 / x!.shape.at(-1)!), x!.shape));
+    if (gInverse !== undefined) further.push(mul(centred, inverseSlope(inverse!, gInverse, x!)));
+    if (g === undefined) return further.length === 0 ? [] : [further.reduce((a, b) => add(a, b))];
+    const normalized = mul(centred, inverse!); // [..., D]
+    const scaled = mul(g, weight!);
     const centre = mean(scaled, { axes: -1, keepDims: true });
     const projection = mean(mul(scaled, normalized), { axes: -1, keepDims: true });
     const dx = mul(inverse!, sub(sub(scaled, centre), mul(normalized, projection)));
     const axes = leadingAxes(x!);
-    return [dx, sum(mul(g!, normalized), { axes }), sum(g!, { axes })];
+    return [further.reduce((a, b) => add(a, b), dx), sum(mul(g, normalized), { axes }), sum(g, { axes })];
   },
   lower: (lowering, inputs, { attributes: { epsilon } }) =>
     lowering.node('LayerNormalization', inputs, {
@@ -99,6 +112,10 @@ export const layerNormOp: Op<NormAttributes> = {
 /** Layer normalisation of the last axis: x [..., D], weight [D], bias [D] → [..., D]. */
 export const layerNorm = (x: Tensor, weight: Tensor, bias: Tensor, epsilon: number): Tensor =>
   apply(layerNormOp, [x, weight, bias], { epsilon })[0]!;
+
+/** r = (v + ε)^(−1/2), v the mean square of D deviations: dr/dx = −r³/D times the deviation. Returns [..., 1]. */
+const inverseSlope = (inverse: Tensor, cotangent: Tensor, x: Tensor): Tensor =>
+  mul(mul(cotangent, -1 / x.shape.at(-1)!), mul(inverse, mul(inverse, inverse)));
 
 const leadingAxes = (x: Tensor): number[] => [...x.shape.keys()].slice(0, -1);
 

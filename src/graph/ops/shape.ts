@@ -27,7 +27,9 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
   let target = shape;
   if (open >= 0) {
     const rest = shape.reduce((size, d, axis) => (axis === open ? size : size * d), 1);
-    target = shape.map((d, axis) => (axis === open ? sizeOf(x.shape) / rest : d));
+    const size = sizeOf(x.shape) / rest;
+    // Otherwise -1 stays, and the shape rule rejects what the caller wrote.
+    if (Number.isInteger(size) && size >= 0) target = shape.map((d, axis) => (axis === open ? size : d));
   }
   return sameShape(x.shape, target) ? x : applyOne(reshapeOp, [x], { shape: target });
 }
@@ -40,13 +42,7 @@ export function expandDims(x: Tensor, axis: number): Tensor {
 export const transposeOp: Op<{ permutation: readonly number[] }> = {
   name: 'transpose',
   infer([x], { permutation }) {
-    if (permutation.length !== x!.shape.length || new Set(permutation).size !== permutation.length) {
-      throw new ShapeError({
-        where: 'transpose',
-        expected: `a permutation of ${x!.shape.length} axes`,
-        received: formatShape(permutation),
-      });
-    }
+    requirePermutation(permutation, x!.shape.length);
     return [{ dtype: x!.dtype, shape: permutation.map((axis) => x!.shape[axis]!) }];
   },
   evaluate([x], { permutation }, [y]) {
@@ -72,11 +68,22 @@ export const transposeOp: Op<{ permutation: readonly number[] }> = {
   lower: (lowering, [x], { attributes: { permutation } }) =>
     lowering.node('Transpose', [x!], { attributes: { perm: { ints: permutation } } }),
 };
+function requirePermutation(permutation: readonly number[], rank: number): void {
+  if (permutation.length !== rank || new Set(permutation).size !== rank) {
+    throw new ShapeError({
+      where: 'transpose',
+      expected: `a permutation of ${rank} axes`,
+      received: formatShape(permutation),
+    });
+  }
+}
+
 /** Reorders axes: output axis i is input axis `permutation[i]`; reverses the last two when left out. */
 export function transpose(x: Tensor, permutation?: readonly number[]): Tensor {
   const order =
     permutation ?? [...x.shape.keys()].map((axis) => (axis < x.rank - 2 ? axis : 2 * x.rank - 3 - axis));
   const normalized = order.map((axis) => normalizeAxis('transpose', axis, x.rank));
+  requirePermutation(normalized, x.rank);
   return normalized.every((axis, position) => axis === position)
     ? x
     : applyOne(transposeOp, [x], { permutation: normalized });
@@ -204,6 +211,14 @@ export const padOp: Op<PadAttributes> = {
         where: 'pad',
         expected: `${x!.shape.length} paddings before and after`,
         received: `${before.length} and ${after.length}`,
+      });
+    }
+    if (![...before, ...after].every((count) => Number.isInteger(count) && count >= 0)) {
+      throw new ShapeError({
+        where: 'pad',
+        expected: 'non-negative integer paddings',
+        received: `${formatShape(before)} and ${formatShape(after)}`,
+        fix: 'Use slice() to remove elements',
       });
     }
     return [{ dtype: x!.dtype, shape: x!.shape.map((size, axis) => before[axis]! + size + after[axis]!) }];
