@@ -1,0 +1,19 @@
+export * from './batches.ts';
+export * from './chat-format.ts';
+export * from './content-hash.ts';
+export * from './describe-example.ts';
+export * from './encode-rows.ts';
+export * from './encoder.ts';
+export type {
+  EncodedExample,
+  EncodedPair,
+  EncodedPrompt,
+  EncodedUnpaired,
+  Truncation,
+} from './example.ts';
+export * from './pack.ts';
+export * from './read-rows.ts';
+export * from './row.ts';
+export * from './row-types.ts';
+export * from './segments.ts';
+export * from './split-prompt.ts';
