@@ -16,6 +16,12 @@ export interface CommandRecord {
 
 export const commands: readonly CommandRecord[] = [
   {
+    name: 'inspect',
+    summary: 'show tokens, masks and cuts of a data set before any compute is spent',
+    group: 'Look',
+    load: async () => (await import('./commands/inspect.ts')).command,
+  },
+  {
     name: 'bench',
     summary: 'measure training and decoding against the matrix-product rate of this machine',
     group: 'Machine',

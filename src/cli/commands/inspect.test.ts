@@ -1,0 +1,185 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { trainBpe } from '../../tokenizer/train-bpe.ts';
+import { commands } from '../commands.ts';
+import type { Host } from '../host.ts';
+import { runProgram } from '../run-program.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'heed-inspect-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+// No merges: each byte is a token, so every count below can be read off the texts.
+beforeAll(() => trainBpe([], { vocabSize: 258, specialTokens: { bos: '<s>', eos: '</s>' } }).save(folder));
+
+const rowsFile = (name: string, rows: readonly object[]): string => {
+  const path = join(folder, name);
+  writeFileSync(path, rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
+  return path;
+};
+
+async function inspect(data: string, ...flags: string[]) {
+  let stdout = '';
+  let stderr = '';
+  const host: Host = {
+    stdout: { columns: 40, write: (text) => (stdout += text) },
+    stderr: { write: (text) => (stderr += text) },
+    env: {},
+    version: '0',
+    clock: () => 0,
+    every: () => () => {},
+    onSignal: () => () => {},
+    exit: () => {},
+  };
+  const code = await runProgram(['inspect', data, '--model', folder, '--quiet', ...flags], commands, host);
+  const records = flags.includes('--json')
+    ? stdout
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line))
+    : [];
+  return { code, stdout, stderr, records };
+}
+
+describe('heed inspect', () => {
+  it('shows the tokens and the mask of a completion', async () => {
+    const data = rowsFile('completion.jsonl', [{ prompt: 'ab', completion: ' c\n' }]);
+    const { code, stdout, stderr } = await inspect(data);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toBe(
+      [
+        `${data}, row 1  7 tokens, 4 trained`,
+        'masked   │<s>│a│b│',
+        'trained  │ │c│⏎│</s>│',
+        '',
+        '1 row of type prompt-completion, at most 512 tokens',
+        '',
+        '          rows  tokens  shortest  median  95 %  longest  cut  tokens cut  trained',
+        'sequence     1       7         7       7     7        7  0 %           0   57.1 %',
+        '',
+      ].join('\n'),
+    );
+  });
+
+  it('wraps at the width, leaves out the middle, and marks what is cut', async () => {
+    const data = rowsFile('long.jsonl', [{ prompt: 'ab', completion: 'x'.repeat(40) }]);
+    const { stdout } = await inspect(data, '--max-length', '30', '--show-tokens', '24');
+    expect(stdout.split('\n').slice(1, 7)).toEqual([
+      'masked   │<s>│a│b│',
+      'trained  │x│x│x│x│x│x│x│x│x│',
+      '         … 6 tokens …',
+      'trained  │x│x│x│x│x│x│x│x│x│x│x│x│',
+      // 3 + 40 + 1 tokens, of which 30 fit.
+      '         ✂ 14 tokens cut',
+      '',
+    ]);
+    const wide = await inspect(data, '--max-length', '100');
+    for (const line of wide.stdout.split('\n').slice(1, 4)) expect(line.length).toBeLessThanOrEqual(40);
+  });
+
+  it('counts both sides of pairs', async () => {
+    const data = rowsFile('pairs.jsonl', [
+      { prompt: 'a', chosen: 'bb', rejected: 'c' },
+      { prompt: 'a', chosen: 'bbbb', rejected: 'c' },
+    ]);
+    const { records } = await inspect(data, '--json', '--rows', '1');
+    expect(records.map(({ event, sequence }) => [event, sequence])).toEqual([
+      ['example', 'chosen'],
+      ['example', 'rejected'],
+      ['summary', undefined],
+    ]);
+    expect(
+      records[0].tokens.map(({ text, learned }: { text: string; learned: boolean }) => [text, learned]),
+    ).toEqual([
+      ['<s>', false],
+      ['a', false],
+      ['b', true],
+      ['b', true],
+      ['</s>', true],
+    ]);
+    expect(records[2]).toMatchObject({ rows: 2, type: 'preference', refused: 0 });
+    expect(records[2].sequences).toEqual({
+      chosen: {
+        sequences: 2,
+        tokens: 12,
+        shortest: 5,
+        median: 5,
+        p95: 7,
+        longest: 7,
+        truncated: 0,
+        truncatedTokens: 0,
+        split: 0,
+        trained: 8,
+        trainedShare: 8 / 12,
+      },
+      rejected: expect.objectContaining({ tokens: 8, trained: 4, trainedShare: 0.5 }),
+    });
+  });
+
+  it('ends with 2 when training would refuse rows, and says why once for each reason', async () => {
+    const data = rowsFile('bad.jsonl', [
+      { prompt: 'a', chosen: 'b', rejected: 'c' },
+      { prompt: 'a', rejected: 'c' },
+      { prompt: 'a'.repeat(20), chosen: 'b', rejected: 'c' },
+      { prompt: 'a'.repeat(30), chosen: 'b', rejected: 'c' },
+    ]);
+    const { code, stdout } = await inspect(data, '--rows', '0', '--max-length', '16');
+    expect(code).toBe(2);
+    expect(stdout).toContain(
+      '3 rows refused; training stops at the first, or leaves them out with --refused drop',
+    );
+    expect(stdout).toMatch(/2 × expected a prompt of fewer than 16 tokens/);
+    expect(stdout).toContain(`first ${data}, row 3: received 21 tokens`);
+    expect(stdout).toMatch(/1 × expected .*`chosen`/);
+    expect(
+      (await inspect(data, '--rows', '0', '--max-length', '16', '--truncation', 'keep-end')).stdout,
+    ).toContain('1 row refused');
+  });
+
+  it('checks the tokenizer and the length against the model, whose weights it does not need', async () => {
+    const data = rowsFile('text.jsonl', [{ text: 'abc' }]);
+    const model = join(folder, 'model');
+    mkdirSync(model);
+    const llama = {
+      model_type: 'llama',
+      hidden_size: 8,
+      intermediate_size: 16,
+      num_hidden_layers: 1,
+      num_attention_heads: 2,
+      num_key_value_heads: 1,
+      max_position_embeddings: 32,
+      rms_norm_eps: 1e-5,
+    };
+    const write = (vocab_size: number): void =>
+      writeFileSync(join(model, 'config.json'), JSON.stringify({ ...llama, vocab_size }));
+    const flags = ['--model', model, '--tokenizer', folder];
+    write(258);
+    expect(await inspect(data, ...flags)).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('at most 32 tokens'),
+    });
+    const long = await inspect(data, ...flags, '--max-length', '33');
+    expect(long).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('--max-length: expected at most 32'),
+    });
+    write(257);
+    expect(await inspect(data, ...flags)).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('ids below 257'),
+    });
+  });
+
+  it.each([
+    ['missing.jsonl', undefined, [], 'missing.jsonl, which does not exist'],
+    ['empty.jsonl', [], [], 'expected at least one row, received an empty data set'],
+    ['columns.jsonl', [{ question: 'a' }], [], 'received columns question'],
+    ['columns.jsonl', [{ question: 'a' }], ['--learn', 'everything'], '--learn: expected completion | all'],
+  ] as const)('%s %j %j ends with 2: %s', async (name, rows, flags, message) => {
+    const data = rows === undefined ? join(folder, name) : rowsFile(name, rows);
+    const { code, stdout, stderr } = await inspect(data, ...flags);
+    expect(stderr).toContain(message);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+  });
+});
