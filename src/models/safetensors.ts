@@ -5,7 +5,7 @@
  * Hosts are little endian, as the format is.
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { CheckpointError } from '../core/errors.ts';
 import { formatShape, sizeOf } from '../core/shapes.ts';
 import { readFully, reasonOf, withFile } from './file-bytes.ts';
@@ -156,12 +156,7 @@ function readIndex(file: string): Map<string, string> {
   const shardOf = new Map<string, string>();
   for (const [name, shard] of Object.entries(map)) {
     // A file elsewhere is never meant, and a crafted index must not reach outside the folder.
-    if (
-      typeof shard !== 'string' ||
-      shard !== basename(shard) ||
-      /[\\/]/.test(shard) ||
-      /^\.{0,2}$/.test(shard)
-    ) {
+    if (typeof shard !== 'string' || /[\\/]/.test(shard) || /^\.{0,2}$/.test(shard)) {
       const received = JSON.stringify(shard);
       throw bad(`${file} (weight_map of ${JSON.stringify(name)})`, 'the name of a file beside it', received);
     }
