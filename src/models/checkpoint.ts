@@ -1,13 +1,29 @@
 /** Model folders in the Hugging Face layout, and llama2.c files: in; Hugging Face folders: out. */
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 import { CheckpointError, DataError } from '../core/errors.ts';
 import { formatShape, sameShape } from '../core/shapes.ts';
 import { allocateParameters, type Parameters } from '../nn/parameters.ts';
 import type { CausalModel } from './causal-model.ts';
+import { cannotWrite, isSystemError } from './file-bytes.ts';
 import { readLlama2c } from './llama2c.ts';
 import { buildModel } from './registry.ts';
-import { readFolderHeader, readTensor, type WritableType, writeSafetensors } from './safetensors.ts';
+import {
+  readFolderHeader,
+  readTensor,
+  type StoredTensor,
+  type WritableType,
+  writeModelWeights,
+} from './safetensors.ts';
 
 /** Contents of config.json, unknown keys included. */
 export type RawConfig = Readonly<Record<string, unknown>>;
@@ -37,10 +53,10 @@ export function loadModel(source: string): LoadedModel {
     });
   }
   if (!statSync(source).isDirectory()) {
-    const { config, tensors } = readLlama2c(source);
+    const { config, load } = readLlama2c(source);
     const model = buildModel(config, source);
     const parameters = allocateParameters(model.parameters);
-    for (const { name } of model.parameters) parameters.view(name).set(tensors.get(name)!);
+    load(parameters);
     return { source, config, model, parameters };
   }
   const config = readModelConfig(source);
@@ -84,19 +100,44 @@ export function readModelConfig(folder: string): RawConfig {
   return config as RawConfig;
 }
 
-/** Tensors that some checkpoints carry besides the weights: tables computed from the config, and copies of tied weights. */
-const ignored = /(rotary_emb\.inv_freq|masked_bias|attn\.bias|^lm_head\.weight)$/;
+/** Tables that some checkpoints carry besides the weights; they follow from the config. */
+const TABLES = /(rotary_emb\.inv_freq|masked_bias|attn\.bias)$/;
+
+/** Where output and input embedding are tied, a file may hold either name, or both, or another copy. */
+const EMBEDDING = 'model.embed_tokens.weight';
+const OUTPUT_EMBEDDING = 'lm_head.weight';
+
+export interface LoadWeightsOptions {
+  /** Name that a stored tensor has in `parameters`; undefined leaves it out. */
+  readonly rename?: (stored: string) => string | undefined;
+}
 
 /**
- * Reads every parameter from a folder's safetensors files, whatever their element type.
+ * Reads every parameter from a folder's safetensors files, whatever their element type. Peak memory is that of
+ * `parameters` plus 8 MiB.
  *
- * @throws CheckpointError listing what is missing, unexpected or of another shape
+ * Where `parameters` has no output embedding (tied), a stored one is ignored, or taken for the input embedding if that
+ * one is not stored.
+ *
+ * @throws CheckpointError listing what is missing, unexpected or of another shape; `parameters` are then unchanged
  */
-export function loadWeights(folder: string, parameters: Parameters): void {
-  const stored = readFolderHeader(folder);
+export function loadWeights(
+  folder: string,
+  parameters: Parameters,
+  { rename }: LoadWeightsOptions = {},
+): void {
+  const stored = new Map<string, StoredTensor>();
+  for (const [name, tensor] of readFolderHeader(folder)) {
+    const own = rename === undefined ? name : rename(name);
+    if (own !== undefined) stored.set(own, tensor);
+  }
+  const output = stored.get(OUTPUT_EMBEDDING);
+  if (output !== undefined && !parameters.has(OUTPUT_EMBEDDING) && parameters.has(EMBEDDING)) {
+    stored.delete(OUTPUT_EMBEDDING);
+    if (!stored.has(EMBEDDING)) stored.set(EMBEDDING, output);
+  }
   const missing = parameters.specs.filter(({ name }) => !stored.has(name)).map(({ name }) => name);
-  const known = new Set(parameters.specs.map(({ name }) => name));
-  const unexpected = [...stored.keys()].filter((name) => !known.has(name) && !ignored.test(name));
+  const unexpected = [...stored.keys()].filter((name) => !parameters.has(name) && !TABLES.test(name));
   if (missing.length > 0 || unexpected.length > 0) {
     throw new CheckpointError({
       where: folder,
@@ -112,60 +153,90 @@ export function loadWeights(folder: string, parameters: Parameters): void {
     const tensor = stored.get(name)!;
     if (!sameShape(tensor.shape, shape)) {
       throw new CheckpointError({
-        where: `${tensor.file} (tensor "${name}")`,
+        where: `${tensor.file} (tensor "${tensor.name}")`,
         expected: `shape ${formatShape(shape)} from config.json`,
         received: formatShape(tensor.shape),
         fix: 'Check that config.json belongs to these weights',
       });
     }
-    readTensor(tensor, parameters.view(name));
   }
+  for (const { name } of parameters.specs) readTensor(stored.get(name)!, parameters.view(name));
 }
 
 const preview = (names: readonly string[]): string =>
-  names.length <= 3 ? names.join(', ') : `${names.slice(0, 3).join(', ')}, …`;
+  names.length <= 8 ? names.join(', ') : `${names.slice(0, 8).join(', ')}, …`;
 
 export interface SaveOptions {
   readonly config: RawConfig;
   readonly parameters: Parameters;
   /** Element type of the weights; F32 when left out. */
   readonly dtype?: WritableType;
-  /** Further files by name: tokenizer, generation config, trainer state. */
+  /** Further files by name, also in subfolders: tokenizer, generation config, trainer state. */
   readonly files?: Readonly<Record<string, string | Uint8Array>>;
   /** Writes more files into the folder before it gets its name. */
   readonly extra?: (folder: string) => void;
+  /** Bytes above which the weights are divided into several files; 2 GB when left out. */
+  readonly maxShardBytes?: number;
 }
 
-const torchNames: Readonly<Record<WritableType, string>> = {
+const TORCH_NAMES: Readonly<Record<WritableType, string>> = {
   F32: 'float32',
   F16: 'float16',
   BF16: 'bfloat16',
 };
 
-/** Writes a model folder under a temporary name, then renames it; an existing folder of the name is replaced at the end. */
+/**
+ * Writes a model folder under a temporary name beside it, then renames it: a reader never sees half a folder. An older
+ * model folder of that name is replaced; between the two renames it is called `.<name>.<process>.partial.old`.
+ *
+ * config.json keeps every key; only the element type is brought up to date, under the name it has there.
+ *
+ * @throws CheckpointError when the place cannot be written, or holds something that is no model folder
+ */
 export function saveModel(
   folder: string,
-  { config, parameters, dtype = 'F32', files = {}, extra }: SaveOptions,
+  { config, parameters, dtype = 'F32', files = {}, extra, maxShardBytes }: SaveOptions,
 ): void {
-  const temporary = join(dirname(folder), `.${basename(folder)}.${process.pid}.partial`);
-  rmSync(temporary, { recursive: true, force: true });
-  mkdirSync(temporary, { recursive: true });
-  try {
-    const written = { ...config, torch_dtype: torchNames[dtype] };
-    writeFileSync(join(temporary, 'config.json'), `${JSON.stringify(written, null, 2)}\n`);
-    writeSafetensors(
-      join(temporary, 'model.safetensors'),
-      parameters.specs.map(({ name, shape }) => ({ name, shape, data: parameters.view(name) })),
-      { dtype },
-    );
-    for (const [name, content] of Object.entries(files)) writeFileSync(join(temporary, name), content);
-    extra?.(temporary);
-    const old = `${temporary}.old`;
-    if (existsSync(folder)) renameSync(folder, old);
-    renameSync(temporary, folder);
-    rmSync(old, { recursive: true, force: true });
-  } catch (error) {
-    rmSync(temporary, { recursive: true, force: true });
-    throw error;
+  const replaces = existsSync(folder);
+  if (replaces && !(statSync(folder).isDirectory() && isReplaceable(readdirSync(folder)))) {
+    throw new CheckpointError({
+      where: folder,
+      expected: 'a new name, an empty folder or an older model folder',
+      received: 'something else of this name',
+      fix: 'Name another folder',
+    });
   }
+  // An absolute path, so that "." and a trailing slash have a name and a folder above.
+  const target = resolve(folder);
+  const temporary = join(dirname(target), `.${basename(target)}.${process.pid}.partial`);
+  const old = `${temporary}.old`;
+  try {
+    rmSync(temporary, { recursive: true, force: true });
+    mkdirSync(temporary, { recursive: true });
+    const typeKey = 'dtype' in config && !('torch_dtype' in config) ? 'dtype' : 'torch_dtype';
+    const written = { ...config, [typeKey]: TORCH_NAMES[dtype] };
+    writeFileSync(join(temporary, 'config.json'), `${JSON.stringify(written, null, 2)}\n`);
+    writeModelWeights(
+      temporary,
+      parameters.specs.map(({ name, shape }) => ({ name, shape, data: parameters.view(name) })),
+      { dtype, ...(maxShardBytes === undefined ? {} : { maxShardBytes }) },
+    );
+    for (const [name, content] of Object.entries(files)) {
+      mkdirSync(dirname(join(temporary, name)), { recursive: true });
+      writeFileSync(join(temporary, name), content);
+    }
+    extra?.(temporary);
+    if (replaces) renameSync(target, old);
+    renameSync(temporary, target);
+    rmSync(old, { recursive: true, force: true });
+  } catch (cause) {
+    if (!existsSync(target) && existsSync(old)) renameSync(old, target);
+    if (existsSync(temporary)) rmSync(temporary, { recursive: true });
+    throw isSystemError(cause) ? cannotWrite(folder, cause) : cause;
+  }
+}
+
+/** Whether nothing is lost that saving does not write again: a folder that is empty or holds a model. */
+function isReplaceable(entries: readonly string[]): boolean {
+  return entries.length === 0 || entries.includes('config.json');
 }

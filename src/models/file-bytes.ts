@@ -1,5 +1,5 @@
 /** Whole ranges of bytes from and to files, and files that appear complete or not at all. */
-import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { CheckpointError } from '../core/errors.ts';
 
@@ -104,7 +104,7 @@ export function writeAtomically(file: string, write: (descriptor: number) => voi
     }
     renameSync(temporary, file);
   } catch (cause) {
-    rmSync(temporary, { force: true });
+    if (existsSync(temporary)) rmSync(temporary);
     throw isSystemError(cause) ? cannotWrite(file, cause) : cause;
   }
 }

@@ -2,6 +2,6 @@ export type { CausalInput, CausalModel, LayerCache, Weights } from './causal-mod
 export * from './checkpoint.ts';
 export * from './float16.ts';
 export { type LlamaConfig, llama, llamaConfig } from './llama.ts';
-export { readLlama2c } from './llama2c.ts';
+export { type Llama2cFile, readLlama2c } from './llama2c.ts';
 export { buildModel, modelTypes } from './registry.ts';
 export * from './safetensors.ts';

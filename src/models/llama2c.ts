@@ -3,98 +3,179 @@
  *
  * @code karpathy/llama2.c `export.py`, `legacy_export`
  */
-import { readFileSync, statSync } from 'node:fs';
-import { CheckpointError } from '../core/errors.ts';
+import { fstatSync } from 'node:fs';
+import { CheckpointError, ShapeError } from '../core/errors.ts';
+import { formatShape, type Shape, sameShape, sizeOf } from '../core/shapes.ts';
+import type { Parameters } from '../nn/parameters.ts';
+import { readFully, withFile } from './file-bytes.ts';
 
-const headerInts = 7;
+const HEADER_INTS = 7;
+const HEADER_BYTES = 4 * HEADER_INTS;
 
-/** Reads a file into a Llama config.json and tensors under their Hugging Face names. Throws `CheckpointError` when the size does not fit the header. */
-export function readLlama2c(file: string): {
-  config: Record<string, unknown>;
-  tensors: Map<string, Float32Array>;
-} {
-  const { size } = statSync(file);
-  const bytes = readFileSync(file);
-  const fail = (expected: string, received: string): never => {
-    throw new CheckpointError({
+export interface Llama2cFile {
+  /** The config.json that describes it. The format has no rms eps and no rope base: they are those of its trainer. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /**
+   * Reads the weights of the model that `config` describes, one tensor at a time.
+   *
+   * @throws ShapeError when `parameters` lack a tensor or have it in another shape
+   */
+  load(parameters: Parameters): void;
+}
+
+/** Sizes by letter, as in the shapes of the documentation. */
+interface Sizes {
+  readonly D: number;
+  readonly F: number;
+  readonly L: number;
+  readonly H: number;
+  readonly K: number;
+  readonly V: number;
+  readonly maxPositions: number;
+  /** Whether the classifier is the embedding. */
+  readonly tied: boolean;
+}
+
+/**
+ * Opens a file: reads its header, compares it with the file's size.
+ *
+ * @throws CheckpointError when the file cannot be read or its size does not fit the header
+ */
+export function readLlama2c(file: string): Llama2cFile {
+  const sizes = readSizes(file);
+  const { D, F, L, H, K, V, maxPositions, tied } = sizes;
+  return {
+    config: {
+      architectures: ['LlamaForCausalLM'],
+      model_type: 'llama',
+      hidden_size: D,
+      intermediate_size: F,
+      num_hidden_layers: L,
+      num_attention_heads: H,
+      num_key_value_heads: K,
+      head_dim: D / H,
+      vocab_size: V,
+      max_position_embeddings: maxPositions,
+      hidden_act: 'silu',
+      rms_norm_eps: 1e-5,
+      rope_theta: 10000,
+      tie_word_embeddings: tied,
+      attention_bias: false,
+      mlp_bias: false,
+      bos_token_id: 1,
+      eos_token_id: 2,
+      torch_dtype: 'float32',
+    },
+    load(parameters) {
+      withFile(file, (descriptor) => {
+        let position = HEADER_BYTES;
+        for (const { name, shape, heads } of tensorsOf(sizes)) {
+          if (name !== undefined) {
+            const view = viewOf(parameters, name, shape, file);
+            readFully(descriptor, view, position, `${file} (tensor "${name}")`);
+            if (heads !== undefined) halvesFromPairs(view, heads, D);
+          }
+          position += 4 * sizeOf(shape);
+        }
+      });
+    },
+  };
+}
+
+function readSizes(file: string): Sizes {
+  const fail = (expected: string, received: string): CheckpointError =>
+    new CheckpointError({
       where: file,
       expected,
       received,
       fix: 'Name a llama2.c checkpoint in the legacy format, or a model folder',
     });
-  };
-  if (size < headerInts * 4) fail('a llama2.c header of 28 bytes', `${size} bytes`);
-  const [D, F, L, H, K, signedV, maxPositions] = Array.from({ length: headerInts }, (_, i) =>
-    bytes.readInt32LE(4 * i),
-  ) as [number, number, number, number, number, number, number];
-  const V = Math.abs(signedV);
-  const tied = signedV > 0;
-  const sane =
-    [D, F, L, H, K, V, maxPositions].every((n) => n > 0 && n < 1 << 24) && D % H === 0 && H % K === 0;
-  if (!sane)
-    fail(
-      'positive sizes with heads that divide the width',
-      `header ${[D, F, L, H, K, signedV, maxPositions].join(', ')}`,
-    );
-  const E = D / H;
-  const tables = 2 * maxPositions * (E / 2);
-  const elements =
-    V * D + L * (2 * D + 2 * D * D + 2 * K * E * D + 3 * D * F) + D + tables + (tied ? 0 : V * D);
-  if (size !== headerInts * 4 + 4 * elements)
-    fail(`${headerInts * 4 + 4 * elements} bytes for these sizes`, `${size}`);
-
-  const data = new Float32Array(
-    bytes.buffer.slice(bytes.byteOffset + headerInts * 4, bytes.byteOffset + size),
-  );
-  let offset = 0;
-  const take = (count: number): Float32Array => data.subarray(offset, (offset += count));
-  const tensors = new Map<string, Float32Array>();
-  const perLayer = (name: string, count: number, convert = (tensor: Float32Array) => tensor): void => {
-    for (let layer = 0; layer < L; layer++)
-      tensors.set(`model.layers.${layer}.${name}.weight`, convert(take(count)));
-  };
-  tensors.set('model.embed_tokens.weight', take(V * D));
-  perLayer('input_layernorm', D);
-  perLayer('self_attn.q_proj', D * D, (tensor) => halvesFromPairs(tensor, H, E, D));
-  perLayer('self_attn.k_proj', K * E * D, (tensor) => halvesFromPairs(tensor, K, E, D));
-  perLayer('self_attn.v_proj', K * E * D);
-  perLayer('self_attn.o_proj', D * D);
-  perLayer('post_attention_layernorm', D);
-  perLayer('mlp.gate_proj', D * F);
-  perLayer('mlp.down_proj', D * F);
-  perLayer('mlp.up_proj', D * F);
-  tensors.set('model.norm.weight', take(D));
-  take(tables);
-  if (!tied) tensors.set('lm_head.weight', take(V * D));
-  const config = {
-    architectures: ['LlamaForCausalLM'],
-    model_type: 'llama',
-    hidden_size: D,
-    intermediate_size: F,
-    num_hidden_layers: L,
-    num_attention_heads: H,
-    num_key_value_heads: K,
-    vocab_size: V,
-    max_position_embeddings: maxPositions,
-    hidden_act: 'silu',
-    rms_norm_eps: 1e-5,
-    rope_theta: 10000,
-    tie_word_embeddings: tied,
-    bos_token_id: 1,
-    eos_token_id: 2,
-  };
-  return { config, tensors };
+  return withFile(file, (descriptor) => {
+    const { size } = fstatSync(descriptor);
+    if (size < HEADER_BYTES) throw fail(`a llama2.c header of ${HEADER_BYTES} bytes`, `${size} bytes`);
+    const header = new Int32Array(HEADER_INTS);
+    readFully(descriptor, header, 0, file);
+    const [D, F, L, H, K, signedV, maxPositions] = [...header] as [
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
+    // A negative vocabulary size says that the classifier has weights of its own.
+    const sizes: Sizes = { D, F, L, H, K, V: Math.abs(signedV), maxPositions, tied: signedV > 0 };
+    const positive = [D, F, L, H, K, sizes.V, maxPositions].every((n) => n > 0 && n < 1 << 24);
+    if (!positive || D % H !== 0 || (D / H) % 2 !== 0 || H % K !== 0) {
+      throw fail('positive sizes with heads that divide the width', `header ${header.join(', ')}`);
+    }
+    const floats = tensorsOf(sizes).reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+    const bytes = HEADER_BYTES + 4 * floats;
+    if (size !== bytes) throw fail(`${bytes} bytes for header ${header.join(', ')}`, `${size}`);
+    return sizes;
+  });
 }
 
-/** Reorders the rows of each head from neighbouring rotary pairs (0,1),(2,3),… to halves (0,E/2),(1,E/2+1),…. */
-function halvesFromPairs(weight: Float32Array, heads: number, E: number, D: number): Float32Array {
-  const out = new Float32Array(weight.length);
+interface Entry {
+  /** Hugging Face name; undefined for the tables that are computed from the config. */
+  readonly name?: string;
+  readonly shape: Shape;
+  /** Heads whose rows are reordered. */
+  readonly heads?: number;
+}
+
+/** All tensors in the order of the file. */
+function tensorsOf({ D, F, L, H, K, V, maxPositions, tied }: Sizes): Entry[] {
+  const E = D / H;
+  const perLayer = (name: string, shape: Shape, heads?: number): Entry[] =>
+    Array.from({ length: L }, (_, layer) => ({
+      name: `model.layers.${layer}.${name}.weight`,
+      shape,
+      ...(heads === undefined ? {} : { heads }),
+    }));
+  return [
+    { name: 'model.embed_tokens.weight', shape: [V, D] },
+    ...perLayer('input_layernorm', [D]),
+    ...perLayer('self_attn.q_proj', [H * E, D], H),
+    ...perLayer('self_attn.k_proj', [K * E, D], K),
+    ...perLayer('self_attn.v_proj', [K * E, D]),
+    ...perLayer('self_attn.o_proj', [D, H * E]),
+    ...perLayer('post_attention_layernorm', [D]),
+    ...perLayer('mlp.gate_proj', [F, D]),
+    ...perLayer('mlp.down_proj', [D, F]),
+    ...perLayer('mlp.up_proj', [F, D]),
+    { name: 'model.norm.weight', shape: [D] },
+    { shape: [2, maxPositions, E / 2] }, // cosines and sines
+    ...(tied ? [] : [{ name: 'lm_head.weight', shape: [V, D] }]),
+  ];
+}
+
+function viewOf(parameters: Parameters, name: string, shape: Shape, file: string): Float32Array {
+  const spec = parameters.specs.find((candidate) => candidate.name === name);
+  if (spec === undefined || !sameShape(spec.shape, shape)) {
+    throw new ShapeError({
+      where: `${file} (tensor "${name}")`,
+      expected: `parameters of shape ${formatShape(shape)}`,
+      received: spec === undefined ? 'none of this name' : formatShape(spec.shape),
+      fix: "Build the model from this file's own config",
+    });
+  }
+  return parameters.view(name);
+}
+
+/**
+ * Reorders the rows of each head from neighbouring rotary pairs (0, 1), (2, 3), … to halves (0, E/2), (1, E/2 + 1), …,
+ * which is how Hugging Face's Llama rotates.
+ */
+function halvesFromPairs(weight: Float32Array, heads: number, D: number): void {
+  const pairs = weight.slice();
+  const E = weight.length / D / heads;
   for (let head = 0; head < heads; head++) {
     for (let row = 0; row < E; row++) {
       const target = (row % 2) * (E / 2) + Math.floor(row / 2);
       const from = (head * E + row) * D;
-      out.set(weight.subarray(from, from + D), (head * E + target) * D);
+      weight.set(pairs.subarray(from, from + D), (head * E + target) * D);
     }
   }
-  return out;
 }
