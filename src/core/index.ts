@@ -6,4 +6,5 @@ export * from './host-tensor.ts';
 export * from './resolve-config.ts';
 export * from './rng.ts';
 export * from './shapes.ts';
+export * from './shared-vector.ts';
 export * from './suggest.ts';

@@ -5,9 +5,10 @@
  * Gradients and optimizer moments are blocks of the same layout, so that clipping and updates are single passes over
  * `flat`.
  */
-import { ConfigError, EngineError, ShapeError } from '../core/errors.ts';
+import { ConfigError, ShapeError } from '../core/errors.ts';
 import type { Rng } from '../core/rng.ts';
 import { formatShape, type Shape, sizeOf } from '../core/shapes.ts';
+import { sharedVector } from '../core/shared-vector.ts';
 
 /** How a new model draws a parameter. `std` is the standard deviation of a normal distribution around 0. */
 export type Initializer =
@@ -27,11 +28,12 @@ export interface ParameterSpec {
 const ALIGNMENT_FLOATS = 64 / Float32Array.BYTES_PER_ELEMENT;
 
 /**
- * Named float32 tensors in one contiguous `SharedArrayBuffer`, in the order of their specs. Each starts at a multiple
- * of 64 bytes; the gaps are zero and must stay zero (a gradient, a moment or an update of 0 keeps them so).
+ * Named float32 tensors in one contiguous stretch of shared memory, in the order of their specs. Each starts at a
+ * multiple of 64 bytes; the gaps are zero and must stay zero (a gradient, a moment or an update of 0 keeps them so).
  */
 export class Parameters {
   readonly specs: readonly ParameterSpec[];
+  /** The memory of `flat`, and of vectors beside it. */
   readonly buffer: SharedArrayBuffer;
   /** The whole vector with the zeros between tensors. A norm or a sum over it is that over all parameters. */
   readonly flat: Float32Array;
@@ -40,13 +42,13 @@ export class Parameters {
   readonly #layout: Layout;
   readonly #views = new Map<string, Float32Array>();
 
-  /** Use `allocateParameters`. */
-  constructor(layout: Layout) {
+  /** Use `allocateParameters`. The vector goes into the memory of `beside` where that is possible. */
+  constructor(layout: Layout, beside?: Float32Array) {
     this.specs = layout.specs;
     this.count = layout.count;
     this.#layout = layout;
-    this.buffer = allocateShared(layout);
-    this.flat = new Float32Array(this.buffer);
+    this.flat = sharedVector(layout.length, beside);
+    this.buffer = this.flat.buffer as SharedArrayBuffer;
     for (const [index, { name }] of layout.specs.entries()) {
       const start = layout.starts[index]!;
       this.#views.set(name, this.flat.subarray(start, start + layout.sizes[index]!));
@@ -76,9 +78,9 @@ export class Parameters {
     return Object.fromEntries(this.#views);
   }
 
-  /** New zeros of the same layout, for gradients and optimizer moments. */
+  /** New zeros of the same layout, for gradients; in the same memory, which makes updates fast. */
   like(): Parameters {
-    return new Parameters(this.#layout);
+    return new Parameters(this.#layout, this.flat);
   }
 
   /** Copies all numbers of a block with the same layout. Throws `ShapeError` when the layouts differ. */
@@ -184,21 +186,6 @@ function layOut(specs: readonly ParameterSpec[]): Layout {
     length += Math.ceil(size / ALIGNMENT_FLOATS) * ALIGNMENT_FLOATS;
   }
   return { specs: [...specs], starts, sizes, count, length };
-}
-
-function allocateShared({ length }: Layout): SharedArrayBuffer {
-  const bytes = length * Float32Array.BYTES_PER_ELEMENT;
-  try {
-    return new SharedArrayBuffer(bytes);
-  } catch (cause) {
-    throw new EngineError({
-      where: 'allocateParameters',
-      expected: `${(bytes / 2 ** 30).toFixed(2)} GiB of memory for the parameters`,
-      received: 'a refusal by the runtime',
-      fix: 'Use a smaller model or a machine with more memory',
-      cause,
-    });
-  }
 }
 
 /** Index of the first spec whose name or shape differs; undefined when the layouts are the same. */

@@ -1,35 +1,35 @@
+/** Size and soundness of a gradient. */
 import type { Parameters } from '../nn/parameters.ts';
-
-/** Elements per partial sum: short enough that float64 rounding never matters, fixed so that the result is one number. */
-const block = 4096;
+import { sumOfSquares } from './kernels.ts';
 
 /**
- * L2 norm √Σ g², accumulated in float64 by blocks in order: the same vector always gives the same norm.
+ * L2 norm √Σ g², accumulated in float64 in an order that depends on nothing but the length (see `sumOfSquares`): the
+ * same vector always gives the same norm, to the bit.
  *
  * @param gradients flat vector
- * @returns NaN or Infinity when an element is not finite
+ * @returns NaN or Infinity exactly when an element is not finite: squares of float32 numbers cannot overflow float64
+ * @example globalNorm(Float32Array.of(3, 4)); // 5
  */
 export function globalNorm(gradients: Float32Array): number {
-  let total = 0;
-  for (let start = 0; start < gradients.length; start += block) {
-    const end = Math.min(start + block, gradients.length);
-    let part = 0;
-    for (let i = start; i < end; i++) part += gradients[i]! * gradients[i]!;
-    total += part;
-  }
-  return Math.sqrt(total);
+  return Math.sqrt(sumOfSquares(gradients));
 }
 
 /**
- * min(1, limit / (norm + 10⁻⁶)): the factor that brings a gradient down to norm `limit`.
+ * min(1, limit / (norm + 10⁻⁶)): the factor that brings a gradient down to norm `limit`; 1 when it is shorter.
  *
- * @source Pascanu et al. 2013, algorithm 1; the 10⁻⁶ is PyTorch's `clip_grad_norm_`
+ * @param norm as `globalNorm` gives it; the result is NaN when it is NaN
+ * @param limit the largest norm allowed, above 0
+ * @source Pascanu, Mikolov & Bengio 2013, algorithm 1; the 10⁻⁶ is that of PyTorch's `clip_grad_norm_`
+ * @example clipScale(4, 1); // 0.24999994: the clipped gradient has norm 0.99999975
  */
 export function clipScale(norm: number, limit: number): number {
   return Math.min(1, limit / (norm + 1e-6));
 }
 
-/** Name of the first parameter that holds NaN or an infinity, if any. */
-export function firstNonFinite(parameters: Parameters): string | undefined {
-  return parameters.specs.find(({ name }) => !parameters.view(name).every(Number.isFinite))?.name;
+/**
+ * Name of the first parameter, in the order of the specs, that holds NaN or an infinity; undefined when all numbers are
+ * finite.
+ */
+export function firstNonFinite(parameters: Pick<Parameters, 'specs' | 'view'>): string | undefined {
+  return parameters.specs.find(({ name }) => !Number.isFinite(sumOfSquares(parameters.view(name))))?.name;
 }
