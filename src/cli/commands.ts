@@ -2,6 +2,8 @@
  * All commands by name. `heed --help` prints this list and nothing else is loaded for it: keep it free of imports other
  * than types, and load a command's code in `load`.
  */
+import type { ConfigSchema } from '../core/config.ts';
+import type { TrainMethod } from '../parts/method.ts';
 import type { CommandModule } from './command.ts';
 
 export interface CommandRecord {
@@ -22,6 +24,20 @@ export const commands: readonly CommandRecord[] = [
     load: async () => (await import('./commands/inspect.ts')).command,
   },
   {
+    name: 'sft',
+    summary: 'supervised fine-tuning on texts, conversations or prompts with completions',
+    group: 'Train',
+    trains: true,
+    load: async () => trainModule((await import('../methods/supervised/sft.ts')).sft),
+  },
+  {
+    name: 'dpo',
+    summary: 'direct preference optimization on pairs of a chosen and a rejected completion',
+    group: 'Train',
+    trains: true,
+    load: async () => trainModule((await import('../methods/preference/dpo.ts')).dpo),
+  },
+  {
     name: 'bench',
     summary: 'measure training and decoding against the matrix-product rate of this machine',
     group: 'Machine',
@@ -34,3 +50,7 @@ export const commands: readonly CommandRecord[] = [
     load: async () => (await import('./commands/doctor.ts')).command,
   },
 ];
+
+async function trainModule<S extends ConfigSchema, E>(method: TrainMethod<S, E>): Promise<CommandModule> {
+  return (await import('./train-command.ts')).trainCommand(method) as unknown as CommandModule;
+}

@@ -1,7 +1,7 @@
 /** What a method file fills in. Everything that methods share lies in `parts/`. */
 import type { z } from 'zod';
 import type { ConfigSchema } from '../core/config.ts';
-import type { Row } from '../data/index.ts';
+import type { EncodeReport, Row } from '../data/index.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { CausalModel } from '../models/causal-model.ts';
 import type { Parameters } from '../nn/parameters.ts';
@@ -38,11 +38,10 @@ export interface PrepareContext<C> extends EncodeContext<C> {
   readonly onProgress: (stage: string, done: number, total: number) => void;
 }
 
-/** Rows of a data set as examples, with what had to be cut. */
-export interface Encoded<E> {
+/** Rows of a data set as examples, with what had to be cut or left out. */
+export interface EncodedRows<E> {
   readonly examples: readonly E[];
-  /** Examples of which tokens were cut. */
-  readonly truncated: number;
+  readonly report: EncodeReport;
 }
 
 export interface TrainMethod<S extends ConfigSchema = ConfigSchema, E = unknown> {
@@ -55,7 +54,7 @@ export interface TrainMethod<S extends ConfigSchema = ConfigSchema, E = unknown>
   readonly config: S;
   readonly needs: readonly Role[];
   readonly metrics: readonly MetricDefinition[];
-  encode(rows: readonly Row[], context: EncodeContext<z.output<S>>): Encoded<E>;
+  encode(rows: readonly Row[], context: EncodeContext<z.output<S>>): EncodedRows<E>;
   /** Work on the examples before training: packing, reference log-probabilities. */
   prepare?(examples: readonly E[], context: PrepareContext<z.output<S>>): Promise<readonly E[]>;
   build(config: z.output<S>): TrainStep<E>;

@@ -32,7 +32,10 @@ export interface ScoreOptions {
  * @returns nats, [examples.length]
  * @throws NumericError naming the first sequence whose log-probability is not finite
  */
-export async function sequenceLogProbs(examples: readonly TokenExample[], options: ScoreOptions): Promise<Float64Array> {
+export async function sequenceLogProbs(
+  examples: readonly TokenExample[],
+  options: ScoreOptions,
+): Promise<Float64Array> {
   const { engine, model, parameters } = options;
   const cache = createProgramCache(engine, { limit: 4 });
   const scores = new Float64Array(examples.length);
@@ -46,7 +49,9 @@ export async function sequenceLogProbs(examples: readonly TokenExample[], option
       options.batchSize,
       options.bucket,
     )) {
-      const executable = await cache.get(`score ${rows}×${columns}`, () => scoreProgram(model, rows, columns));
+      const executable = await cache.get(`score ${rows}×${columns}`, () =>
+        scoreProgram(model, rows, columns),
+      );
       const arrays = tokenArrays(
         part.map(({ example }) => example),
         rows,
@@ -110,7 +115,10 @@ export async function cachedSequenceLogProbs(
   if (existsSync(file)) {
     const bytes = readFileSync(file);
     if (bytes.length === examples.length * 8) {
-      return { scores: new Float64Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length)), cached: true };
+      return {
+        scores: new Float64Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length)),
+        cached: true,
+      };
     }
   }
   const scores = await sequenceLogProbs(examples, options);

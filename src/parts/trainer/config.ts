@@ -22,7 +22,17 @@ export const trainerFields = {
       'share of the training rows held out, when there is no evaluationData',
     ),
     maxRows: field(z.int().positive().optional()).describe('use only the first rows of the training data'),
-    maxLength: field(z.int().min(2).default(512)).describe('longest sequence in tokens; longer ones are cut and counted'),
+    maxLength: field(z.int().min(2).default(512)).describe(
+      'longest sequence in tokens; longer ones are cut and counted',
+    ),
+    truncation: field(z.enum(['error', 'keep-start', 'keep-end']).default('error'), {
+      aliases: ['truncationMode'],
+    }).describe(
+      'a prompt that leaves no room for its completion: stop, or keep the start or the end of the prompt',
+    ),
+    refused: field(z.enum(['throw', 'drop']).default('throw')).describe(
+      'a row that cannot be used: stop and name it, or leave it out and count it',
+    ),
     output: field(z.string().optional(), { aliases: ['outputDir'], placeholder: 'folder' }).describe(
       'run folder; default runs/<method>-<model>',
     ),
@@ -32,7 +42,9 @@ export const trainerFields = {
     ),
   }),
   ...section('Optimization', {
-    epochs: field(z.number().positive().default(1), { aliases: ['numTrainEpochs'] }).describe('passes over the training rows'),
+    epochs: field(z.number().positive().default(1), { aliases: ['numTrainEpochs'] }).describe(
+      'passes over the training rows',
+    ),
     maxSteps: field(z.int().positive().optional()).describe('optimizer steps, instead of epochs'),
     batchSize: field(z.int().positive().default(8)).describe('examples per optimizer step'),
     microBatchSize: field(z.int().positive().optional(), { aliases: ['perDeviceTrainBatchSize'] }).describe(
@@ -46,13 +58,21 @@ export const trainerFields = {
     minLearningRateRatio: field(z.number().min(0).max(1).default(0)).describe(
       'share of the peak at which linear and cosine end',
     ),
-    optimizer: field(z.enum(['adamw', 'adam', 'sgd']).default('adamw'), { aliases: ['optim'] }).describe('update rule'),
-    weightDecay: field(z.number().min(0).default(0)).describe('decay of matrices; biases and norms never decay'),
+    optimizer: field(z.enum(['adamw', 'adam', 'sgd']).default('adamw'), { aliases: ['optim'] }).describe(
+      'update rule',
+    ),
+    weightDecay: field(z.number().min(0).default(0)).describe(
+      'decay of matrices; biases and norms never decay',
+    ),
     adamBeta1: field(z.number().min(0).max(0.9999).default(0.9)).describe('decay of the mean of gradients'),
-    adamBeta2: field(z.number().min(0).max(0.99999).default(0.999)).describe('decay of the mean of squared gradients'),
+    adamBeta2: field(z.number().min(0).max(0.99999).default(0.999)).describe(
+      'decay of the mean of squared gradients',
+    ),
     adamEpsilon: field(z.number().positive().default(1e-8)).describe('added to the denominator of Adam'),
     momentum: field(z.number().min(0).max(0.9999).default(0)).describe('momentum of sgd'),
-    maxGradNorm: field(z.number().min(0).default(1)).describe('largest L2 norm of the gradient; 0 switches clipping off'),
+    maxGradNorm: field(z.number().min(0).default(1)).describe(
+      'largest L2 norm of the gradient; 0 switches clipping off',
+    ),
     seed: field(z.int().min(0).default(0)).describe('seed of every random choice'),
     shuffle: field(z.boolean().default(true)).describe('a new order of the rows in each epoch'),
     gradientCheckpointing: field(z.boolean().default(false)).describe(
@@ -60,13 +80,15 @@ export const trainerFields = {
     ),
   }),
   ...section('Evaluation and files', {
-    logEvery: field(z.int().positive().default(10), { aliases: ['loggingSteps'] }).describe('steps between log records'),
+    logEvery: field(z.int().positive().default(10), { aliases: ['loggingSteps'] }).describe(
+      'steps between log records',
+    ),
     evaluateEvery: field(z.int().min(0).default(0), { aliases: ['evalSteps'] }).describe(
       'steps between evaluations; 0: only before and after training',
     ),
-    evaluationBatchSize: field(z.int().positive().default(8), { aliases: ['perDeviceEvalBatchSize'] }).describe(
-      'examples per forward pass of an evaluation',
-    ),
+    evaluationBatchSize: field(z.int().positive().default(8), {
+      aliases: ['perDeviceEvalBatchSize'],
+    }).describe('examples per forward pass of an evaluation'),
     saveEvery: field(z.int().min(0).default(0), { aliases: ['saveSteps'] }).describe(
       'steps between checkpoints; 0: only when interrupted',
     ),
@@ -76,7 +98,9 @@ export const trainerFields = {
     dtype: field(z.enum(['float32', 'bfloat16', 'float16']).default('float32')).describe(
       'element type of the saved model; checkpoints are float32',
     ),
-    threads: field(z.int().positive().optional()).describe('threads of the engine; default: the machine’s cores'),
+    threads: field(z.int().positive().optional()).describe(
+      'threads of the engine; default: the machine’s cores',
+    ),
   }),
 };
 

@@ -1,12 +1,21 @@
 /** Files of a run: config.yaml, metrics.jsonl, checkpoint-<step>/, model/. */
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { CheckpointError, ConfigError } from '../../core/errors.ts';
+import { sizeOf } from '../../core/shapes.ts';
 import { loadWeights, type RawConfig, saveModel } from '../../models/checkpoint.ts';
 import { readHeader, readTensor, type WritableType, writeSafetensors } from '../../models/safetensors.ts';
 import type { Parameters } from '../../nn/parameters.ts';
-import { sizeOf } from '../../core/shapes.ts';
 import type { MetricRecord, TrainerState } from './trainer.ts';
 
 export interface RunFolderOptions {
@@ -91,11 +100,18 @@ export function openRunFolder(options: RunFolderOptions): RunFolder {
       saveModel(path, {
         config: options.modelConfig,
         parameters,
-        files: { ...options.modelFiles, 'trainer_state.json': trainerState(state, history, options.fingerprint) },
+        files: {
+          ...options.modelFiles,
+          'trainer_state.json': trainerState(state, history, options.fingerprint),
+        },
         extra: (temporary) =>
           writeSafetensors(
             join(temporary, 'optimizer.safetensors'),
-            Object.entries(state.optimizer.moments).map(([name, data]) => ({ name, shape: [data.length], data })),
+            Object.entries(state.optimizer.moments).map(([name, data]) => ({
+              name,
+              shape: [data.length],
+              data,
+            })),
           ),
       });
       const all = checkpoints();

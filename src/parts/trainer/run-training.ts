@@ -3,12 +3,12 @@ import { createHash } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import { ConfigError, DataError } from '../../core/errors.ts';
 import { createRng } from '../../core/rng.ts';
-import { readRows, type Row } from '../../data/index.ts';
+import { type EncodeReport, type Row, readRows } from '../../data/index.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { loadModel } from '../../models/checkpoint.ts';
-import { adam, adamW, sgd, type Optimizer, type Range } from '../../optim/optimizer.ts';
-import { createSchedule } from '../../optim/schedule.ts';
 import type { Parameters } from '../../nn/parameters.ts';
+import { adam, adamW, type Optimizer, type Range, sgd } from '../../optim/optimizer.ts';
+import { createSchedule } from '../../optim/schedule.ts';
 import { checkTokenizerFits, loadTokenizer } from '../../tokenizer/index.ts';
 import { stepsPerEpoch } from '../batches.ts';
 import type { TrainMethod } from '../method.ts';
@@ -62,7 +62,11 @@ export interface PreparedRun<E = unknown> {
  *
  * @throws DataError, CheckpointError, ConfigError on bad input; NumericError when a number is not finite
  */
-export async function runTraining(method: TrainMethod, config: TrainerConfig, context: RunContext): Promise<RunSummary> {
+export async function runTraining(
+  method: TrainMethod,
+  config: TrainerConfig,
+  context: RunContext,
+): Promise<RunSummary> {
   const { engine, observer, clock } = context;
   const started = clock();
   const loaded = loadModel(config.model);
@@ -83,13 +87,14 @@ export async function runTraining(method: TrainMethod, config: TrainerConfig, co
   const split = splitRows(rows, heldOut, config);
   const encodeContext = { config, tokenizer, model };
   const training = method.encode(split.training, encodeContext);
-  const evaluation = split.evaluation.length === 0 ? undefined : method.encode(split.evaluation, encodeContext);
-  const truncated = training.truncated + (evaluation?.truncated ?? 0);
-  if (truncated > 0) {
-    observer.note(`${truncated} of ${rows.length + heldOut.length} rows were cut to ${config.maxLength} tokens`);
+  const evaluation =
+    split.evaluation.length === 0 ? undefined : method.encode(split.evaluation, encodeContext);
+  for (const encoded of evaluation === undefined ? [training] : [training, evaluation]) {
+    noteReport(encoded.report, config.maxLength, observer);
   }
 
-  const output = config.output ?? join('runs', `${method.id}-${basename(config.model).replace(/\.bin$/, '')}`);
+  const output =
+    config.output ?? join('runs', `${method.id}-${basename(config.model).replace(/\.bin$/, '')}`);
   const run = openRunFolder({
     folder: output,
     overwrite: config.overwrite,
@@ -109,7 +114,9 @@ export async function runTraining(method: TrainMethod, config: TrainerConfig, co
     onProgress: (stage: string, done: number, total: number) => observer.stage(stage, done, total),
   };
   const prepare = async (examples: readonly unknown[]): Promise<readonly unknown[]> =>
-    method.prepare === undefined || examples.length === 0 ? examples : method.prepare(examples, prepareContext);
+    method.prepare === undefined || examples.length === 0
+      ? examples
+      : method.prepare(examples, prepareContext);
   // The reference is the model as loaded: prepare before a checkpoint replaces the weights.
   const trainingExamples = await prepare(training.examples);
   const evaluationExamples = await prepare(evaluation?.examples ?? []);
@@ -118,7 +125,11 @@ export async function runTraining(method: TrainMethod, config: TrainerConfig, co
   const optimizer = createOptimizer(config, parameters);
   const resume = config.resume ? run.loadCheckpoint(parameters) : undefined;
   if (config.resume) {
-    observer.note(resume === undefined ? 'no checkpoint to resume from: starting anew' : `resuming after step ${resume.step}`);
+    observer.note(
+      resume === undefined
+        ? 'no checkpoint to resume from: starting anew'
+        : `resuming after step ${resume.step}`,
+    );
   }
   const records: MetricRecord[] = [];
   let saved = '';
@@ -165,6 +176,15 @@ export async function runTraining(method: TrainMethod, config: TrainerConfig, co
     last: Object.assign({}, ...records.slice(-2)) as MetricRecord,
     milliseconds: clock() - started,
   };
+}
+
+function noteReport(report: EncodeReport, maxLength: number, { note }: RunObserver): void {
+  const { truncated, sequences, truncatedTokens, dropped, rows, reasons } = report;
+  if (truncated > 0)
+    note(
+      `${truncated} of ${sequences} sequences were cut to ${maxLength} tokens (${truncatedTokens} tokens)`,
+    );
+  if (dropped > 0) note(`${dropped} of ${rows} rows were left out, the first because: ${reasons[0]}`);
 }
 
 const storedTypes = { float32: 'F32', bfloat16: 'BF16', float16: 'F16' } as const;
@@ -245,7 +265,18 @@ export function createOptimizer(config: TrainerConfig, parameters: Parameters): 
 
 /** Settings that change the trajectory; a resumed run must agree on them. */
 function fingerprint(method: TrainMethod, config: TrainerConfig, rows: number): string {
-  const { output, overwrite, resume, logEvery, saveEvery, saveLimit, threads, dtype, evaluateEvery, ...rest } = config;
+  const {
+    output,
+    overwrite,
+    resume,
+    logEvery,
+    saveEvery,
+    saveLimit,
+    threads,
+    dtype,
+    evaluateEvery,
+    ...rest
+  } = config;
   const text = JSON.stringify([method.id, rows, Object.entries(rest).sort(([a], [b]) => (a < b ? -1 : 1))]);
   return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }

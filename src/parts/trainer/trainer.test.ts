@@ -37,7 +37,13 @@ async function run<E>(
   step: TrainStep<E>,
   examples: readonly E[],
   overrides: Partial<TrainerSettings> = {},
-  more: { resume?: TrainerState; weights?: Float32Array; stopAfter?: number; learningRate?: number; evaluation?: E[] } = {},
+  more: {
+    resume?: TrainerState;
+    weights?: Float32Array;
+    stopAfter?: number;
+    learningRate?: number;
+    evaluation?: E[];
+  } = {},
 ): Promise<Run> {
   const { model, parameters } = tinyModel();
   if (more.weights !== undefined) parameters.flat.set(more.weights);
@@ -60,7 +66,9 @@ async function run<E>(
       log: (record) => void records.push(record),
       progress: () => void taken++,
       async save(state) {
-        const moments = Object.fromEntries(Object.entries(state.optimizer.moments).map(([k, v]) => [k, v.slice()]));
+        const moments = Object.fromEntries(
+          Object.entries(state.optimizer.moments).map(([k, v]) => [k, v.slice()]),
+        );
         saved.push({ ...state, optimizer: { ...state.optimizer, moments } });
       },
       interrupted: () => taken === more.stopAfter,
@@ -71,7 +79,10 @@ async function run<E>(
 }
 
 const sft = supervisedStep({ aggregation: 'token-mean', packed: false });
-const dpo = pairwiseStep({ beta: 0.5, loss: (margin) => dpoSigmoidLoss(margin, { beta: 0.5, labelSmoothing: 0.1 }) });
+const dpo = pairwiseStep({
+  beta: 0.5,
+  loss: (margin) => dpoSigmoidLoss(margin, { beta: 0.5, labelSmoothing: 0.1 }),
+});
 const pairs = (count: number): PairExample[] => {
   const [chosen, rejected] = [tinyExamples(count, 3), tinyExamples(count, 4)];
   return chosen.map((example, i) => ({
@@ -136,16 +147,34 @@ describe('train', () => {
     const { sequenceLogProbs } = await import('../reference.ts');
     const raw = pairs(6);
     const options = { engine, model, parameters, batchSize: 4, bucket: 4 };
-    const chosen = await sequenceLogProbs(raw.map((pair) => pair.chosen), options);
-    const rejected = await sequenceLogProbs(raw.map((pair) => pair.rejected), options);
-    const examples = raw.map((pair, i) => ({ ...pair, reference: { chosen: chosen[i]!, rejected: rejected[i]! } }));
-    const { records } = await run(pairwiseStep({ beta: 0.1, loss: (h) => dpoSigmoidLoss(h, { beta: 0.1, labelSmoothing: 0 }) }), examples, { totalSteps: 1 });
+    const chosen = await sequenceLogProbs(
+      raw.map((pair) => pair.chosen),
+      options,
+    );
+    const rejected = await sequenceLogProbs(
+      raw.map((pair) => pair.rejected),
+      options,
+    );
+    const examples = raw.map((pair, i) => ({
+      ...pair,
+      reference: { chosen: chosen[i]!, rejected: rejected[i]! },
+    }));
+    const { records } = await run(
+      pairwiseStep({ beta: 0.1, loss: (h) => dpoSigmoidLoss(h, { beta: 0.1, labelSmoothing: 0 }) }),
+      examples,
+      { totalSteps: 1 },
+    );
     expect(records[0]!['loss']).toBeCloseTo(Math.LN2, 5);
     expect(records[0]!['rewards/margins']).toBeCloseTo(0, 5);
   });
 
   it('evaluates before and after, with prefixed names', async () => {
-    const { records } = await run(sft, tinyExamples(12), { totalSteps: 2 }, { evaluation: tinyExamples(5, 9) });
+    const { records } = await run(
+      sft,
+      tinyExamples(12),
+      { totalSteps: 2 },
+      { evaluation: tinyExamples(5, 9) },
+    );
     const evaluations = records.filter((record) => 'eval_loss' in record);
     expect(evaluations.map((record) => record['step'])).toEqual([0, 2]);
     expect(evaluations[0]!['eval_loss']).toBeGreaterThan(2);
@@ -158,7 +187,9 @@ describe('train', () => {
     await expect(run(sft, tinyExamples(12), {}, { weights: weights.flat })).rejects.toThrow(
       /step 1: .*weight "model\.layers\.1\.mlp\.up_proj\.weight" is not finite/,
     );
-    await expect(run(sft, tinyExamples(12), { maxGradNorm: 0 }, { learningRate: 1e30 })).rejects.toThrow(/step [23]: expected finite/);
+    await expect(run(sft, tinyExamples(12), { maxGradNorm: 0 }, { learningRate: 1e30 })).rejects.toThrow(
+      /step [23]: expected finite/,
+    );
   });
 
   it('packed rows have the loss of the rows apart', async () => {

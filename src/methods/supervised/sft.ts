@@ -1,0 +1,59 @@
+/**
+ * Supervised fine-tuning: maximum likelihood of demonstrations.
+ *
+ * @paper   Ouyang et al. 2022, "Training language models to follow instructions with human feedback" (arXiv 2203.02155),
+ *          section 3.5, step 1; packing with kept-apart segments: Krell et al. 2021 (arXiv 2107.02027)
+ * @code    huggingface/trl v1.16.0 `trl/trainer/sft_trainer.py` (column types, defaults, metric names)
+ * @differs 1. prompt and completion are tokenised apart, so the border never falls inside a token
+ *          2. packed examples never attend to each other, and their positions start again
+ */
+import { z } from 'zod';
+import { field, section } from '../../core/config.ts';
+import { createEncoder, encodeRows, packExamples } from '../../data/index.ts';
+import type { TokenExample } from '../../parts/batch.ts';
+import { defineMethod, metric, trainMetrics } from '../../parts/method.ts';
+import { supervisedStep } from '../../parts/step/supervised.ts';
+import { trainerFields } from '../../parts/trainer/config.ts';
+
+export const config = z.strictObject({
+  ...trainerFields,
+  ...section('Supervised fine-tuning', {
+    learn: field(z.enum(['completion', 'all']).default('completion')).describe(
+      'completion: completions and assistant turns only (of plain texts, all tokens); all: prompts too',
+    ),
+    appendEos: field(z.boolean().default(true)).describe(
+      'end texts and completions with the end-of-text token',
+    ),
+    packing: field(z.boolean().default(false)).describe(
+      'several examples per row of maxLength tokens, kept apart: less padding, one row counts as one example of batchSize',
+    ),
+  }),
+});
+
+export const sft = defineMethod<typeof config, TokenExample>({
+  id: 'sft',
+  kind: 'train',
+  summary: 'supervised fine-tuning on texts, conversations or prompts with completions',
+  data: 'language modeling or prompt-completion',
+  config,
+  needs: ['policy'],
+  metrics: [
+    ...trainMetrics,
+    metric('entropy', 'mean entropy of the predictions at learned tokens, nats'),
+    metric('mean_token_accuracy', 'share of learned tokens that are the most likely one'),
+  ],
+  encode(rows, { config: { maxLength, truncation, refused, learn, appendEos }, tokenizer }) {
+    const encoder = createEncoder(tokenizer, {
+      maxLength,
+      truncation,
+      learn,
+      ...(appendEos ? {} : { stop: 'none' }),
+    });
+    return encodeRows(rows, encoder.supervised, { refused });
+  },
+  async prepare(examples, { config: { packing, maxLength } }) {
+    return packing ? packExamples(examples, maxLength) : examples;
+  },
+  // The mean over all learned tokens of a batch, as TRL: long examples weigh more than short ones.
+  build: ({ packing }) => supervisedStep({ aggregation: 'token-mean', packed: packing }),
+});
