@@ -3,15 +3,17 @@ import { EngineError } from '../core/errors.ts';
 import type { HostArray } from '../core/host-tensor.ts';
 import { inputOp, type Program, reachableNodes } from '../graph/program.ts';
 import type { Node, Tensor, Value } from '../graph/tensor.ts';
-import { programSpecs, requireAlive, resolveBindings } from './bindings.ts';
+import { programSpecs, requireAlive, resolveBindings, runOnce } from './bindings.ts';
 import type { Arrays, Binding, Engine, EngineOptions, Executable, OpTime } from './engine.ts';
 
 /** An engine that evaluates programs in float64. float32 tensors may be bound as Float64Array; fresh outputs are Float64Array. */
 export function createInterpreter(options: EngineOptions = {}): Engine {
   const alive = new Set<Executable>();
+  let disposed = false;
   return {
     name: 'interpreter',
     async compile(program, { constants = {}, name = 'program' } = {}) {
+      requireAlive('interpreter', disposed);
       const executable = interpret(program, constants, name, options.profile === true, () =>
         alive.delete(executable),
       );
@@ -19,6 +21,7 @@ export function createInterpreter(options: EngineOptions = {}): Engine {
       return executable;
     },
     dispose() {
+      disposed = true;
       for (const executable of alive) executable.dispose();
     },
   };
@@ -71,16 +74,9 @@ function interpret(
     inputs: specs.inputs,
     outputs: specs.outputs,
     bind,
-    async run(inputArrays, outputArrays) {
-      const binding = bind(inputArrays, outputArrays);
-      try {
-        await binding.run();
-        return binding.outputs;
-      } finally {
-        binding.dispose();
-      }
-    },
+    run: (inputArrays, outputArrays) => runOnce(bind, inputArrays, outputArrays),
     profile(): readonly OpTime[] {
+      requireAlive(where, disposed);
       if (!profiled) {
         throw new EngineError({
           where,

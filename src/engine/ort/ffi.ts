@@ -9,7 +9,8 @@
 import koffi from 'koffi';
 import { EngineError } from '../../core/errors.ts';
 import { byteWidth, type HostArray } from '../../core/host-tensor.ts';
-import type { DType, Shape } from '../../core/shapes.ts';
+import type { DType } from '../../core/shapes.ts';
+import type { BoundTensor, Session, SessionBinding } from '../session-engine.ts';
 
 type Pointer = bigint;
 /** A pointer to an OrtStatus; null is success. */
@@ -46,7 +47,6 @@ const signatures = {
   EnableProfiling: [14, pointer, [pointer, path]],
   SetSessionGraphOptimizationLevel: [23, pointer, [pointer, 'int']],
   SetIntraOpNumThreads: [24, pointer, [pointer, 'int']],
-  SetInterOpNumThreads: [25, pointer, [pointer, 'int']],
   CreateTensorWithDataAsOrtValue: [
     49,
     pointer,
@@ -78,9 +78,9 @@ type Api = {
   >;
 };
 
-export interface SessionOptions {
+export interface SessionSettings {
   /** Names the session in errors. */
-  readonly name: string;
+  readonly where: string;
   readonly threads: number;
   readonly optimization: OptimizationLevel;
   /** Session configuration entries, keys as in onnxruntime_session_options_config_keys.h. */
@@ -91,36 +91,13 @@ export interface SessionOptions {
   readonly profilePrefix?: string;
 }
 
-/** Memory of one tensor, under its name in the model. */
-export interface BoundTensor {
-  readonly name: string;
-  readonly dtype: DType;
-  readonly shape: Shape;
-  readonly data: HostArray;
-}
-
-export interface OrtBinding {
-  runSync(): void;
-  run(): Promise<void>;
-  /** Waits for a run in flight before it frees anything. */
-  dispose(): void;
-}
-
-export interface OrtSession {
-  /** Ties memory to inputs and outputs. The arrays are kept alive until the binding is disposed. */
-  bind(inputs: readonly BoundTensor[], outputs: readonly BoundTensor[]): OrtBinding;
-  /** Ends profiling and returns the path of the file that was written. */
-  endProfiling(): string;
-  /** Waits for bindings that are alive before it frees the session. */
-  dispose(): void;
-}
-
 export interface OrtLibrary {
-  createSession(model: Uint8Array, options: SessionOptions): Promise<OrtSession>;
+  createSession(model: Uint8Array, settings: SessionSettings): Promise<Session>;
 }
 
 const loaded = new Map<string, OrtLibrary>();
-const kept: unknown[] = [];
+/** What native code holds only the address of, and the collector must therefore not take. */
+const pinned = new Set<object>();
 
 /**
  * Loads the library and makes the process-wide environment, once per path. Both stay until the process ends.
@@ -142,7 +119,7 @@ export function loadLibrary(libraryPath: string): OrtLibrary {
   const registered = api.CreateAndRegisterAllocator(env, memory, null);
   if (registered !== null) api.ReleaseStatus(registered);
   const library: OrtLibrary = {
-    createSession: (model, options) => createSession({ api, env, memory }, model, options),
+    createSession: (model, settings) => createSession({ api, env, memory }, model, settings),
   };
   loaded.set(libraryPath, library);
   return library;
@@ -169,7 +146,7 @@ function loadApi(libraryPath: string): Api {
   try {
     const library = koffi.load(libraryPath);
     // koffi unloads a library whose handle is collected, under the feet of the functions decoded below.
-    kept.push(library);
+    pinned.add(library);
     const base = library.func('OrtGetApiBase', pointer, [])() as Pointer;
     const getApi = koffi.decode(base, pointer) as Pointer;
     table = koffi.call(getApi, koffi.proto(pointer, ['uint32_t']), apiVersion) as Pointer | null;
@@ -255,49 +232,38 @@ function createTensor(
   );
 }
 
-async function createSession(
-  context: Context,
-  model: Uint8Array,
-  options: SessionOptions,
-): Promise<OrtSession> {
+async function createSession(context: Context, model: Uint8Array, settings: SessionSettings): Promise<Session> {
   const { api, env } = context;
-  const where = `compile(${options.name})`;
-  const native = made(api, where, (out) => api.CreateSessionOptions(out));
-  const { external } = options;
+  const { where, external } = settings;
+  const options = made(api, where, (out) => api.CreateSessionOptions(out));
   const values: Pointer[] = [];
+  const out = new BigUint64Array(1);
+  const names = external.map(({ name }) => Buffer.from(`${name}\0`));
+  const memory = [model, out, ...names, ...external];
+  for (const held of memory) pinned.add(held);
   try {
-    check(api, where, api.SetIntraOpNumThreads(native, options.threads));
-    check(api, where, api.SetInterOpNumThreads(native, 1));
-    check(api, where, api.AddSessionConfigEntry(native, 'session.use_env_allocators', '1'));
-    check(api, where, api.SetSessionGraphOptimizationLevel(native, optimizationLevels[options.optimization]));
-    for (const [key, value] of Object.entries(options.config)) {
-      check(api, where, api.AddSessionConfigEntry(native, key, value));
+    check(api, where, api.SetIntraOpNumThreads(options, settings.threads));
+    check(api, where, api.SetSessionGraphOptimizationLevel(options, optimizationLevels[settings.optimization]));
+    const config = { 'session.use_env_allocators': '1', ...settings.config };
+    for (const [key, value] of Object.entries(config)) {
+      check(api, where, api.AddSessionConfigEntry(options, key, value));
     }
-    if (options.profilePrefix !== undefined) {
-      check(api, where, api.EnableProfiling(native, options.profilePrefix));
+    if (settings.profilePrefix !== undefined) {
+      check(api, where, api.EnableProfiling(options, settings.profilePrefix));
     }
-    const names = external.map(({ name }) => Buffer.from(`${name}\0`));
-    for (const tensor of external) values.push(createTensor(context, where, tensor));
     if (external.length > 0) {
-      const nameTable = BigUint64Array.from(names, (name) => koffi.address(name));
+      for (const tensor of external) values.push(createTensor(context, where, tensor));
+      const nameTable = BigUint64Array.from(names, addressOf);
       const valueTable = BigUint64Array.from(values);
-      check(api, where, api.AddExternalInitializers(native, nameTable, valueTable, external.length));
+      check(api, where, api.AddExternalInitializers(options, nameTable, valueTable, external.length));
     }
-    const out = new BigUint64Array(1);
-    const status = await callAsync(api.CreateSessionFromArray, [
-      env,
-      addressOf(model),
-      model.byteLength,
-      native,
-      out,
-    ]);
+    const status = await callAsync(api.CreateSessionFromArray, [env, model, model.byteLength, options, out]);
     check(api, where, status);
-    // Naming them here keeps the memory behind the raw addresses alive across the await.
-    if (names.length !== external.length || model.byteLength === 0) throw new Error('unreachable');
-    return sessionOf(context, out[0]!, options.name);
+    return sessionOf(context, out[0]!, where);
   } finally {
     for (const value of values) api.ReleaseValue(value);
-    api.ReleaseSessionOptions(native);
+    api.ReleaseSessionOptions(options);
+    for (const held of memory) pinned.delete(held);
   }
 }
 
@@ -310,106 +276,64 @@ function callAsync<R>(fn: Native<Argument[], R>, args: Argument[]): Promise<R> {
   });
 }
 
-function sessionOf(context: Context, session: Pointer, name: string): OrtSession {
+function sessionOf(context: Context, session: Pointer, where: string): Session {
   const { api } = context;
-  let bindings = 0;
-  let disposed = false;
-  const release = () => {
-    if (disposed && bindings === 0) api.ReleaseSession(session);
-  };
   return {
-    bind(inputs, outputs) {
-      const binding = createBinding(context, session, name, inputs, outputs, () => {
-        bindings--;
-        release();
-      });
-      bindings++;
-      return binding;
-    },
+    bind: (inputs, outputs) => createBinding(context, session, where, inputs, outputs),
     endProfiling() {
-      const allocator = made(api, name, (out) => api.GetAllocatorWithDefaultOptions(out));
-      const text = made(api, name, (out) => api.SessionEndProfiling(session, allocator, out));
-      try {
-        return koffi.decode.string(text);
-      } finally {
-        check(api, name, api.AllocatorFree(allocator, text));
-      }
+      const allocator = made(api, where, (out) => api.GetAllocatorWithDefaultOptions(out));
+      const path = made(api, where, (out) => api.SessionEndProfiling(session, allocator, out));
+      check(api, where, api.AllocatorFree(allocator, path));
     },
-    dispose() {
-      if (disposed) return;
-      disposed = true;
-      release();
-    },
+    dispose: () => void api.ReleaseSession(session),
   };
 }
 
 function createBinding(
   context: Context,
   session: Pointer,
-  name: string,
+  where: string,
   inputs: readonly BoundTensor[],
   outputs: readonly BoundTensor[],
-  released: () => void,
-): OrtBinding {
+): SessionBinding {
   const { api } = context;
-  const where = `bind(${name})`;
-  const runWhere = `run(${name})`;
-  // The closure keeps every array alive as long as native code may touch its memory.
-  const arrays = [...inputs, ...outputs].map(({ data }) => data);
-  const lengths = arrays.map((data) => data.length);
   const native = made(api, where, (out) => api.CreateIoBinding(session, out));
+  const attach = (bind: Api['BindInput'], tensor: BoundTensor): void => {
+    const value = createTensor(context, `${where}.${tensor.name}`, tensor);
+    const status = bind(native, tensor.name, value);
+    // The binding holds its own reference.
+    api.ReleaseValue(value);
+    check(api, `${where}.${tensor.name}`, status);
+  };
   try {
-    for (const [bound, attach] of [
-      [inputs, api.BindInput],
-      [outputs, api.BindOutput],
-    ] as const) {
-      for (const tensor of bound) {
-        const value = createTensor(context, `${where}.${tensor.name}`, tensor);
-        const status = attach(native, tensor.name, value);
-        // The binding holds its own reference.
-        api.ReleaseValue(value);
-        check(api, `${where}.${tensor.name}`, status);
-      }
-    }
+    for (const tensor of inputs) attach(api.BindInput, tensor);
+    for (const tensor of outputs) attach(api.BindOutput, tensor);
   } catch (error) {
     api.ReleaseIoBinding(native);
     throw error;
   }
 
-  let running = false;
-  let disposed = false;
-  const release = () => {
-    api.ReleaseIoBinding(native);
-    released();
-  };
-  const start = () => {
+  // The closure keeps every array alive as long as native code may touch its memory.
+  const tensors = [...inputs, ...outputs];
+  const arrays = tensors.map(({ data }) => data);
+  const lengths = arrays.map((data) => data.length);
+  const requireAttached = (): void => {
     // A transferred buffer leaves its array empty: running on would touch freed memory.
     for (let i = 0; i < arrays.length; i++) {
-      if (arrays[i]!.length !== lengths[i]) throwDetached(runWhere, [...inputs, ...outputs][i]!.name);
+      if (arrays[i]!.length !== lengths[i]) throwDetached(where, tensors[i]!.name);
     }
   };
   return {
     runSync() {
-      start();
+      requireAttached();
       const status = api.RunWithBinding(session, null, native);
-      if (status !== null) check(api, runWhere, status);
+      if (status !== null) check(api, where, status);
     },
     async run() {
-      start();
-      running = true;
-      try {
-        const status = await callAsync(api.RunWithBinding, [session, null, native]);
-        check(api, runWhere, status);
-      } finally {
-        running = false;
-        if (disposed) release();
-      }
+      requireAttached();
+      check(api, where, await callAsync(api.RunWithBinding, [session, null, native]));
     },
-    dispose() {
-      if (disposed) return;
-      disposed = true;
-      if (!running) release();
-    },
+    dispose: () => void api.ReleaseIoBinding(native),
   };
 }
 
