@@ -97,6 +97,7 @@ export const tanhOp = unary({
   df: (_x, y, g) => mul(g, sub(1, mul(y, y))),
   lower: 'Tanh',
 });
+/** 1 / (1 + exp(−x)). ONNX Runtime's is accurate to 1e-7 absolute, and 0 below −18: for logarithms use graph/stable.ts. */
 export const sigmoidOp = unary({
   name: 'sigmoid',
   f: (x) => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x))),
@@ -127,7 +128,7 @@ export const log1pOp = unary({
 export const expm1Op = unary({
   name: 'expm1',
   f: Math.expm1,
-  df: (_x, y, g) => mul(g, add(y, 1)),
+  df: (x, _y, g) => mul(g, exp(x)), // not y + 1, which is 0 far below 0
   lower(lowering, x) {
     const [half] = lowering.node('Mul', [x, lowering.scalar(0.5, 'float32')]);
     const [t] = lowering.node('Tanh', [half!]);
