@@ -36,6 +36,8 @@ export function trainCommand<S extends ConfigSchema, E>(method: TrainMethod<S, E
           interrupted: () => signal.aborted,
           observer: observeRun(context.progress),
         });
+        // The last word is the result, not the stage that the user stopped.
+        context.progress.close();
         reportRun(summary, context.output);
         return summary.outcome === 'done' ? 0 : 130;
       } finally {

@@ -1,0 +1,33 @@
+import { describe, expect, it } from 'vitest';
+import { describeConfig } from '../core/config.ts';
+import { parseArguments } from './command-line.ts';
+import { commands } from './commands.ts';
+
+it('names are unique and words; summaries are one line without a full stop', () => {
+  expect(new Set(commands.map(({ name }) => name)).size).toBe(commands.length);
+  for (const { name, summary } of commands) {
+    expect(name).toMatch(/^[a-z][a-z-]*$/);
+    expect(summary).toMatch(/^[^\n.]{10,90}$/);
+  }
+});
+
+describe.each(commands.map((record) => [record.name, record] as const))('heed %s', (_, record) => {
+  it('documents every key, and no key collides with another or with a common flag', async () => {
+    const command = await record.load();
+    const fields = describeConfig(command.config);
+    expect(fields.filter(({ description }) => description.length < 5).map(({ key }) => key)).toEqual([]);
+    expect(() => parseArguments([], record, command, fields)).not.toThrow();
+  });
+
+  it('positionals are keys, and examples parse', async () => {
+    const command = await record.load();
+    const fields = describeConfig(command.config);
+    const keys = fields.map(({ key }) => key);
+    for (const key of command.positionals ?? []) expect(keys).toContain(key);
+    for (const example of command.examples ?? []) {
+      const [name, ...rest] = example.split(' ');
+      expect(name).toBe(record.name);
+      expect(() => parseArguments(rest, record, command, fields)).not.toThrow();
+    }
+  });
+});
