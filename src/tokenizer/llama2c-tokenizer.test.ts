@@ -97,6 +97,15 @@ describe('llama2.c tokenizer', () => {
     );
   });
 
+  it('merges over spaces when a piece has one inside', () => {
+    const joined = readLlama2cTokenizer(toBinary([...pieces, { text: 'b a', score: 0 }]), 'x.bin', 'x.bin');
+    // ' b ab': no piece holds 'b ' or ' ab' apart from ' a' (-3), so ab (-1) merges first and 'b a' cannot form.
+    expect(joined.encode('b ab')).toEqual([1, 259, 261, 259, 262]);
+    // ' b a': ' a' is made, and 'b' + ' a' is the piece 'b a', id 266; cut at spaces, it would never be seen.
+    expect(joined.encode('b a')).toEqual([1, 259, 266]);
+    expect(tokenizer.encode('b a')).toEqual([1, 259, 261, 264]);
+  });
+
   it('reads the same pieces from JSON', () => {
     const json = { pieces: pieces.map((piece, id) => ({ id, piece: piece.text, score: piece.score })) };
     const same = readPieceVocabulary(json, new Map(), 'vocab.json');

@@ -21,6 +21,9 @@ const EOS = 2;
 /** Id of byte 0; bytes take the 256 ids from here. */
 const FIRST_BYTE = 3;
 const FIRST_PIECE = FIRST_BYTE + 256;
+const SPACE = 0x20;
+/** Words whose ids are kept. */
+const WORD_CACHE = 65_536;
 /** Special tokens as chat templates write them (the file stores BOS as a line of its own). */
 const specialTexts = { [UNK]: '<unk>', [BOS]: '<s>', [EOS]: '</s>' } as const;
 
@@ -109,7 +112,26 @@ function createLlama2cTokenizer(
   const utf8 = new TextEncoder();
   const fromUtf8 = new TextDecoder('utf-8', { ignoreBOM: true });
 
+  // A space is only ever the first character of a piece, so no merge reaches over one: words can be merged apart, and kept.
+  const wordsApart = pieces.every((piece) => piece.text.lastIndexOf(' ') <= 0);
+  const wordIds = new Map<string, readonly number[]>();
+
   function encodePart(text: string): number[] {
+    if (!wordsApart) return encodeWord(text);
+    const all: number[] = [];
+    for (const word of text.split(/(?= )/)) {
+      let ids = wordIds.get(word);
+      if (ids === undefined) {
+        ids = encodeWord(word);
+        if (wordIds.size >= WORD_CACHE) wordIds.clear();
+        wordIds.set(word, ids);
+      }
+      for (const id of ids) all.push(id);
+    }
+    return all;
+  }
+
+  function encodeWord(text: string): number[] {
     const ids: number[] = [];
     for (const character of text) {
       const id = idOf.get(character);
@@ -136,23 +158,22 @@ function createLlama2cTokenizer(
     return ids;
   }
 
+  const pieceBytes = pieces.map((piece, id) => {
+    if (id < FIRST_BYTE) return utf8.encode(specialTexts[id as 0 | 1 | 2]);
+    return id < FIRST_PIECE ? Uint8Array.of(id - FIRST_BYTE) : utf8.encode(piece.text);
+  });
+
   function decode(ids: ArrayLike<number>, { skipSpecial = true }: DecodeOptions = {}): string {
     checkIds('decode', ids, pieces.length);
-    const bytes: number[] = [];
+    const parts: Uint8Array[] = [];
     for (let i = 0; i < ids.length; i++) {
       const id = ids[i]!;
-      if (id < FIRST_BYTE) {
-        if (!skipSpecial) bytes.push(...utf8.encode(specialTexts[id as 0 | 1 | 2]));
-      } else if (id < FIRST_PIECE) {
-        bytes.push(id - FIRST_BYTE);
-      } else {
-        const piece = pieces[id]!.text;
-        bytes.push(
-          ...utf8.encode(i > 0 && ids[i - 1] === BOS && piece.startsWith(' ') ? piece.slice(1) : piece),
-        );
-      }
+      if (id < FIRST_BYTE && skipSpecial) continue;
+      const part = pieceBytes[id]!;
+      const dropSpace = id >= FIRST_PIECE && i > 0 && ids[i - 1] === BOS && part[0] === SPACE;
+      parts.push(dropSpace ? part.subarray(1) : part);
     }
-    return fromUtf8.decode(Uint8Array.from(bytes));
+    return fromUtf8.decode(Buffer.concat(parts));
   }
 
   return {
