@@ -19,7 +19,10 @@ export function programSpecs(where: string, program: Program, constants: Arrays)
   const all = specs(program.inputs);
   for (const [name, data] of Object.entries(constants))
     checkArray(where, 'constant', findSpec(where, 'input', name, all), data, false);
-  return { inputs: all.filter(({ name }) => !Object.hasOwn(constants, name)), outputs: specs(program.outputs) };
+  return {
+    inputs: all.filter(({ name }) => !Object.hasOwn(constants, name)),
+    outputs: specs(program.outputs),
+  };
 }
 
 /**

@@ -54,7 +54,9 @@ export function createSessionEngine(options: SessionEngineOptions): Engine {
     name: options.name,
     async compile(program, compileOptions = {}) {
       requireAlive(options.name, disposed);
-      const executable = await compileProgram(options, program, compileOptions, () => alive.delete(executable));
+      const executable = await compileProgram(options, program, compileOptions, () =>
+        alive.delete(executable),
+      );
       alive.add(executable);
       // The engine may have been disposed while the session was being made.
       if (disposed) executable.dispose();

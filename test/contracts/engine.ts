@@ -152,7 +152,10 @@ export function engineContract(
               s: mul(s, s),
               e: add(e, 1),
               sums: sum(e, { axes: [0] }),
-              joined: concat([e, constant({ dtype: 'float32', shape: [1, 3], data: Float32Array.of(1, 2, 3) })], 0),
+              joined: concat(
+                [e, constant({ dtype: 'float32', shape: [1, 3], data: Float32Array.of(1, 2, 3) })],
+                0,
+              ),
             }),
           ),
           async (executable) => {
@@ -223,7 +226,9 @@ export function engineContract(
             x.set([1, 2, 3, 4]);
             const y = new Float32Array(buffer, 60, 4);
             const binding = executable.bind({ x }, { y });
-            const around = [...all].map((value, index) => (index >= 15 && index < 19 ? (index - 14) * 2 : value));
+            const around = [...all].map((value, index) =>
+              index >= 15 && index < 19 ? (index - 14) * 2 : value,
+            );
             binding.runSync();
             expect([...all]).toEqual(around);
             x.fill(5);

@@ -10,12 +10,21 @@ import { allocate, byteWidth, type HostArray } from '../../core/host-tensor.ts';
 import { sizeOf } from '../../core/shapes.ts';
 import { encodeOnnx, type OnnxModel } from '../../onnx/model.ts';
 import type { Engine, EngineOptions } from '../engine.ts';
-import { type BoundTensor, createSessionEngine, type Session, type SessionBinding } from '../session-engine.ts';
+import {
+  type BoundTensor,
+  createSessionEngine,
+  type Session,
+  type SessionBinding,
+} from '../session-engine.ts';
 
 /** The part of onnxruntime-node's native binding that is used: the synchronous session below its asynchronous API. */
 interface NativeSession {
   loadModel(buffer: ArrayBufferLike, offset: number, length: number, options: object): void;
-  run(feeds: Record<string, object>, fetches: Record<string, object | null>, options: object): Record<string, NativeTensor>;
+  run(
+    feeds: Record<string, object>,
+    fetches: Record<string, object | null>,
+    options: object,
+  ): Record<string, NativeTensor>;
   endProfiling(): void;
   dispose(): void;
 }
@@ -81,7 +90,10 @@ function loadPackage(): Package {
 }
 
 function requireEncodable(where: string, model: OnnxModel): void {
-  const bytes = model.initializers.reduce((sum, { dtype, shape }) => sum + sizeOf(shape) * byteWidth(dtype), 0);
+  const bytes = model.initializers.reduce(
+    (sum, { dtype, shape }) => sum + sizeOf(shape) * byteWidth(dtype),
+    0,
+  );
   if (bytes <= maximumModelBytes) return;
   throw new EngineError({
     where,

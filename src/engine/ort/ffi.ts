@@ -212,11 +212,7 @@ interface Context {
   readonly memory: Pointer;
 }
 
-function createTensor(
-  { api, memory }: Context,
-  where: string,
-  tensor: BoundTensor,
-): Pointer {
+function createTensor({ api, memory }: Context, where: string, tensor: BoundTensor): Pointer {
   const shape = BigInt64Array.from(tensor.shape, BigInt);
   const bytes = tensor.data.length * byteWidth(tensor.dtype);
   return made(api, where, (out) =>
@@ -232,7 +228,11 @@ function createTensor(
   );
 }
 
-async function createSession(context: Context, model: Uint8Array, settings: SessionSettings): Promise<Session> {
+async function createSession(
+  context: Context,
+  model: Uint8Array,
+  settings: SessionSettings,
+): Promise<Session> {
   const { api, env } = context;
   const { where, external } = settings;
   const options = made(api, where, (out) => api.CreateSessionOptions(out));
@@ -243,7 +243,11 @@ async function createSession(context: Context, model: Uint8Array, settings: Sess
   for (const held of memory) pinned.add(held);
   try {
     check(api, where, api.SetIntraOpNumThreads(options, settings.threads));
-    check(api, where, api.SetSessionGraphOptimizationLevel(options, optimizationLevels[settings.optimization]));
+    check(
+      api,
+      where,
+      api.SetSessionGraphOptimizationLevel(options, optimizationLevels[settings.optimization]),
+    );
     const config = { 'session.use_env_allocators': '1', ...settings.config };
     for (const [key, value] of Object.entries(config)) {
       check(api, where, api.AddSessionConfigEntry(options, key, value));
