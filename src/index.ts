@@ -14,8 +14,8 @@ export * from './core/errors.ts';
 export { type HostTensor, hostTensor } from './core/host-tensor.ts';
 export { type ConfigSources, type ResolvedConfig, resolveConfig } from './core/resolve-config.ts';
 export { createRng, type Rng } from './core/rng.ts';
+export { type CreateEngineOptions, createEngine } from './engine/create-engine.ts';
 export type { Engine, Executable } from './engine/engine.ts';
-export { createOrtEngine } from './engine/ort/ort-engine.ts';
 export {
   type Completion,
   createGenerator,

@@ -1,6 +1,5 @@
 /** A training method as a command: `heed dpo`, which is also `heed train dpo`. */
 import type { ConfigSchema } from '../core/config.ts';
-import type { Engine } from '../engine/engine.ts';
 import type { TrainMethod } from '../parts/method.ts';
 import type { TrainerConfig } from '../parts/trainer/config.ts';
 import type { RunObserver, RunSummary } from '../parts/trainer/run-training.ts';
@@ -27,7 +26,11 @@ export function trainCommand<S extends ConfigSchema, E>(method: TrainMethod<S, E
       const settings = config as unknown as TrainerConfig;
       const signal = context.interruptible();
       const { runTraining } = await import('../parts/trainer/run-training.ts');
-      const engine = await openEngine(settings.threads);
+      const { createEngine } = await import('../engine/create-engine.ts');
+      const engine = await createEngine({
+        ...(settings.threads === undefined ? {} : { threads: settings.threads }),
+        log: (message) => context.progress.note(message, 'warning'),
+      });
       try {
         const summary = await runTraining(method as unknown as TrainMethod, settings, {
           engine,
@@ -45,11 +48,6 @@ export function trainCommand<S extends ConfigSchema, E>(method: TrainMethod<S, E
       }
     },
   };
-}
-
-async function openEngine(threads: number | undefined): Promise<Engine> {
-  const { createOrtEngine } = await import('../engine/ort/ort-engine.ts');
-  return createOrtEngine(threads === undefined ? {} : { threads });
 }
 
 /** Shows what a run tells: a stage from its first call to its last unit, evaluations as lines that stay. */
