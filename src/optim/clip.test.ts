@@ -30,6 +30,12 @@ describe('globalNorm', () => {
     },
   );
 
+  it('reads nothing outside its vector', () => {
+    const all = sharedVector(1 << 18).fill(1);
+    for (const length of [1, 8185, 8190, 8191])
+      expect(globalNorm(all.subarray(0, length)) ** 2).toBeCloseTo(length);
+  });
+
   it('is not finite exactly when an element is not', () => {
     for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
       for (const index of [0, 5, 8191, 8192, 9999]) {
