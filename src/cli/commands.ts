@@ -18,6 +18,12 @@ export interface CommandRecord {
 
 export const commands: readonly CommandRecord[] = [
   {
+    name: 'quickstart',
+    summary: 'train a small model on generated text, then tune it by preferences: everything in minutes, offline',
+    group: 'Train',
+    load: async () => (await import('./commands/quickstart.ts')).command,
+  },
+  {
     name: 'inspect',
     summary: 'show tokens, masks and cuts of a data set before any compute is spent',
     group: 'Look',
@@ -42,6 +48,12 @@ export const commands: readonly CommandRecord[] = [
     summary: 'measure training and decoding against the matrix-product rate of this machine',
     group: 'Machine',
     load: async () => (await import('./commands/bench.ts')).command,
+  },
+  {
+    name: 'generate',
+    summary: 'complete prompts with a model',
+    group: 'Use',
+    load: async () => (await import('./commands/generate.ts')).command,
   },
   {
     name: 'doctor',
