@@ -59,6 +59,9 @@ describe('bucketBatches', () => {
     expect(batchesOf(1, 0)).toEqual(batches);
     expect(batchesOf(1, 1)).not.toEqual(batches);
     expect(batchesOf(2, 0)).not.toEqual(batches);
+    // Other batches in an epoch, not only the same ones in another order.
+    const groups = (epoch: number) => new Set(batchesOf(1, epoch).map((batch) => batch.indices.join()));
+    expect(groups(1)).not.toEqual(groups(0));
     // Lengths of batches are mixed, not ascending.
     const order = batches.map((batch) => batch.length);
     expect(order).not.toEqual([...order].sort((a, b) => a - b));

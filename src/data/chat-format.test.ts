@@ -30,6 +30,12 @@ describe('chatFormat', () => {
     // BOS only where the tokenizer itself would put it.
     expect(chatFormat(withBos).render(messages)).toBe(`<s>${text}`);
     expect(defaultChatTemplate(withBos)).toContain('bos_token');
+    const bosUnused = trainBpe([], {
+      vocabSize: 257,
+      specialTokens: { bos: '</s>', eos: '</s>' },
+      addBos: false,
+    });
+    expect(chatFormat(bosUnused).render(messages)).toBe(text);
   });
 
   it('prefers the template given, then the named one, then the tokenizer’s', () => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { bpeCorpus } from '../../test/support/bpe-corpus.ts';
-import { type Tokenizer, trainBpe } from '../tokenizer/index.ts';
+import { readPieceVocabulary, type Tokenizer, trainBpe } from '../tokenizer/index.ts';
 import { describeExample } from './describe-example.ts';
 import { encodeRows } from './encode-rows.ts';
 import { createEncoder, type EncoderOptions } from './encoder.ts';
@@ -147,6 +147,30 @@ describe('conversations', () => {
     expect([examples[0]!.boundary, report.split]).toEqual(['split', 1]);
     const prompt = encoder.prompt(row({ prompt: columns.prompt }));
     expect(Array.from(examples[0]!.ids.slice(0, prompt.ids.length))).toEqual(Array.from(prompt.ids));
+  });
+
+  it('put no dummy space between parts tokenized apart', () => {
+    // A SentencePiece-style vocabulary: 'b: ' + 'a' as a whole is b : ' a', so the prompt's space is cut off.
+    const bytes = Array.from(
+      { length: 256 },
+      (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`,
+    );
+    const texts = ['<unk>', '<s>', '</s>', ...bytes, ' ', 'a', 'b', ':', ' a'];
+    const pieces = texts.map((piece, id) => ({ id, piece, score: -id }));
+    const tokenizer = readPieceVocabulary({ pieces }, new Map(), 'vocab.json');
+    const template =
+      "{% for message in messages %}{{ message.content + (eos_token if message.role == 'assistant' else ': ') }}{% endfor %}";
+    const columns = { prompt: [user('b')], completion: [assistant('a')] };
+    const example = createEncoder(tokenizer, { template }).supervised(row(columns));
+    const idOf = (text: string): number => texts.indexOf(text);
+    expect(Array.from(example.ids)).toEqual([idOf(' '), idOf('b'), idOf(':'), idOf(' '), idOf('a'), 2]);
+    expect([Array.from(example.mask), example.boundary]).toEqual([[0, 0, 0, 0, 1, 1], 'split']);
+  });
+
+  it('never learn their first token', () => {
+    const template = '{% for message in messages %}{{ message.content + eos_token }}{% endfor %}';
+    const example = createEncoder(plain, { template }).supervised(row({ messages: [assistant('Red.')] }));
+    expect(Array.from(example.mask)).toEqual([0, ...Array(example.ids.length - 1).fill(1)]);
   });
 
   it('are learned exactly, whatever they say', () => {

@@ -52,6 +52,8 @@ describe('llama2.c tokenizer', () => {
     expect(tokenizer.encode('aba')).toEqual([1, 259, 265]);
     // ' baa': ba at 1; ' '+ba is no piece and ba+a neither.
     expect(tokenizer.encode('baa')).toEqual([1, 259, 263, 260]);
+    // ' bab': ba and ab tie and share the a; the left one takes it.
+    expect(tokenizer.encode('bab')).toEqual([1, 259, 263, 261]);
     expect(tokenizer.encode('a')).toEqual([1, 264]);
   });
 
