@@ -27,6 +27,8 @@ export interface ChatFormat {
   readonly source: 'option' | 'tokenizer' | 'default';
   /** Jinja source. */
   readonly template: string;
+  /** The text of EOS that the template writes. */
+  readonly eosToken?: string;
   /** @throws DataError with the template's own words when it refuses the messages */
   render(messages: readonly Message[], options?: RenderOptions): string;
 }
@@ -52,9 +54,11 @@ export function chatFormat(tokenizer: Tokenizer, options: ChatFormatOptions = {}
   const source = given !== undefined ? 'option' : own !== undefined ? 'tokenizer' : 'default';
   const template = own ?? defaultChatTemplate(tokenizer);
   const parsed = parse(template);
+  const eosToken = tokenizer.specialTokens.eos_token;
   return {
     source,
     template,
+    ...(eosToken === undefined ? {} : { eosToken }),
     render(messages, { addGenerationPrompt = false, tools } = {}) {
       const environment = new Environment();
       const globals: Record<string, unknown> = {

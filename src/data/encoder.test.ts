@@ -135,6 +135,16 @@ describe('conversations', () => {
     );
   });
 
+  it('accept a template that writes EOS only after the last turn', () => {
+    const once = `${chatml}{% if not add_generation_prompt %}{{ eos_token }}{% endif %}`;
+    const encoder = createEncoder(withBos, { template: once, stopTokens: ['<|end|>'] });
+    const example = encoder.supervised(row({ messages }));
+    expect(show(example, withBos)).toBe(
+      '<|start|>user\nHello<|end|>\n<|start|>assistant\n[Hi.<|end|>]\n' +
+        '<|start|>user\nRoses?<|end|>\n<|start|>assistant\n[Red.<|end|>]\n</s>',
+    );
+  });
+
   it('tokenize apart where a token would reach over a cut', () => {
     // The generation prompt ends in a space, which the whole text joins with the next word: ' paints'.
     const template =

@@ -60,7 +60,7 @@ export interface Encoder {
 /**
  * An encoder for a tokenizer.
  *
- * Masks: 1 on the tokens of a completion (or assistant turn) up to and including its last stop token, 0 elsewhere: what
+ * Masks: 1 on the tokens of a completion (or assistant turn) up to and including its first stop token, 0 elsewhere: what
  * sampling would produce. (TRL also counts what the template writes after the stop token.) The first token of a sequence
  * is never learned, since nothing predicts it. BOS appears once: where the tokenizer puts it before every text, or where
  * the chat template writes it.
@@ -154,16 +154,14 @@ export function createEncoder(tokenizer: Tokenizer, options: EncoderOptions = {}
       const end = tokens.ends[index]!;
       if (!segment.learn) continue;
       promptLength ??= start;
-      let last = end;
-      while (last > start && !stopIds.has(ids[last - 1]!)) last--;
-      if (last === start) {
-        if (stop === 'require') throw missingStop(where, tokenizer, ids.slice(start, end));
-        last = end;
-        if (stop === 'append' && end === ids.length) {
-          ids.push(eosOf(tokenizer, where));
-          mask.push(0);
-          last = ids.length;
-        }
+      // Generation ends at the first stop token, so nothing after it is learned.
+      const stopAt = ids.findIndex((id, t) => t >= start && t < end && stopIds.has(id));
+      let last = stopAt < 0 ? end : stopAt + 1;
+      if (stopAt < 0 && stop === 'require') throw missingStop(where, tokenizer, ids.slice(start, end));
+      if (stopAt < 0 && stop === 'append' && end === ids.length) {
+        ids.push(eosOf(tokenizer, where));
+        mask.push(0);
+        last = ids.length;
       }
       mask.fill(1, start, last);
     }

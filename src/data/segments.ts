@@ -33,7 +33,8 @@ export function renderSegments(
   for (const [index, message] of messages.entries()) {
     if (message.role !== 'assistant' || index < learnFrom) continue;
     const before = render(index, true);
-    const after = index + 1 === messages.length ? whole : render(index + 1, false);
+    const answered = index + 1 === messages.length ? whole : render(index + 1, false);
+    const after = withoutFinalEos(answered, whole, format.eosToken);
     for (const [prefix, what] of [
       [before, 'with the generation prompt'],
       [after, 'with the answer'],
@@ -49,6 +50,12 @@ export function renderSegments(
   }
   if (end < whole.length) segments.push({ text: whole.slice(end), learn: false });
   return segments;
+}
+
+/** Some templates (Phi-3) write EOS once, after the last turn: a shorter conversation has it where the whole goes on. */
+function withoutFinalEos(text: string, whole: string, eos: string | undefined): string {
+  if (eos === undefined || whole.startsWith(text) || !text.endsWith(eos)) return text;
+  return text.slice(0, text.length - eos.length);
 }
 
 /** Renders messages of a row; an error names the row. */
