@@ -91,6 +91,8 @@ async function compileProgram(
     throw error;
   }
 
+  // A model's output may have another name than the program's, but not another place. The model itself is let go.
+  const modelOutputs = model.outputs;
   const bindings = new Set<Binding>();
   // What holds the session: the executable until its disposal, and each binding.
   let holders = 1;
@@ -108,8 +110,7 @@ async function compileProgram(
     const results = resolveBindings(where, specs, { inputs, outputs }, false);
     const native = session.bind(
       specs.inputs.map((spec) => ({ ...spec, data: inputs[spec.name]! })),
-      // A model's output may have another name than the program's, but not another place.
-      model.outputs.map((output, index) => ({ ...output, data: results[specs.outputs[index]!.name]!.data })),
+      modelOutputs.map((output, index) => ({ ...output, data: results[specs.outputs[index]!.name]!.data })),
     );
     holders++;
     const binding = createBinding(where, native, results, release);
