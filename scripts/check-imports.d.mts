@@ -3,4 +3,4 @@ export function checkImports(
   files: Readonly<Record<string, string>>,
   packages: ReadonlySet<string>,
 ): string[];
-export function importedBy(text: string): string[];
+export function importedBy(text: string): { readonly specifier: string; readonly typeOnly: boolean }[];

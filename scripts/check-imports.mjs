@@ -1,4 +1,4 @@
-/** Import arrows of src/: each folder imports only what lies below it (the list in `LEVELS`), and no files form a circle. */
+/** Import arrows of src/: each folder imports only what lies below it (the list in `LEVELS`), and no files need each other to load. */
 import { readFile } from 'node:fs/promises';
 import { isMainModule, listFiles, report } from './files.mjs';
 
@@ -15,6 +15,12 @@ export const LEVELS = [
   ['graph'],
   ['core'],
 ];
+
+/**
+ * Here files may import each other: the gradient of a sum broadcasts and the gradient of a broadcast sums. Rules are
+ * called when a graph is differentiated, never while a file loads.
+ */
+const MUTUAL = 'src/graph/ops/';
 
 const ARROWS = LEVELS.slice(1)
   .map((folders) => folders.join(', '))
@@ -44,9 +50,11 @@ export function checkImports(files, packages) {
       problems.push(`${path}: src/${from} has no level; add it to LEVELS in scripts/check-imports.mjs`);
       continue;
     }
-    const targets = [];
-    imports.set(path, targets);
-    for (const specifier of importedBy(files[path])) {
+    // Files that may import each other count as one.
+    const node = path.startsWith(MUTUAL) ? MUTUAL : path;
+    const targets = imports.get(node) ?? [];
+    imports.set(node, targets);
+    for (const { specifier, typeOnly } of importedBy(files[path])) {
       if (specifier.startsWith('node:')) continue;
       if (!specifier.startsWith('.')) {
         const name = packageOf(specifier);
@@ -62,7 +70,9 @@ export function checkImports(files, packages) {
         problems.push(`${path}: imports ${target}; src never imports tests`);
         continue;
       }
-      targets.push(target);
+      if (!typeOnly && !(node === MUTUAL && target.startsWith(MUTUAL))) {
+        targets.push(target.startsWith(MUTUAL) ? MUTUAL : target);
+      }
       const to = folderOf(target);
       if (isMethod(path) && isMethod(target)) {
         problems.push(`${path}: imports the method ${target}; move what both need to src/parts/`);
@@ -85,11 +95,11 @@ export function checkImports(files, packages) {
 }
 
 /**
- * Module specifiers of `import`, `export … from` and `import()` in a TypeScript text, types included. Comments and
- * strings are stepped over.
+ * Module specifiers of `import`, `export … from` and `import()` in a TypeScript text. Comments and strings are stepped
+ * over. `import type` and `export type` vanish when compiled: they obey the arrows, but make no circle.
  *
  * @param {string} text
- * @returns {string[]}
+ * @returns {{ specifier: string, typeOnly: boolean }[]}
  */
 export function importedBy(text) {
   const found = [];
@@ -97,7 +107,9 @@ export function importedBy(text) {
     /\/\*[\s\S]*?\*\/|\/\/.*|\b(?:import|export)\b(?:(?:[\w\s{},*$]|\/\/.*|\/\*[\s\S]*?\*\/)*?\bfrom)?\s*\(?\s*(['"])(?<specifier>[^'"\n]+)\1|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`/g;
   for (const match of text.matchAll(pattern)) {
     const specifier = match.groups?.specifier;
-    if (specifier !== undefined) found.push(specifier);
+    if (specifier !== undefined) {
+      found.push({ specifier, typeOnly: /^(?:import|export)\s+type\s+[\w{*]/.test(match[0]) });
+    }
   }
   return found;
 }

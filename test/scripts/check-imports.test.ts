@@ -87,7 +87,34 @@ describe('checkImports', () => {
   });
 });
 
+describe('circles', () => {
+  it('of types vanish when compiled; operations refer to each other', () => {
+    const back = "import type { T } from './b.ts';";
+    expect(check({ 'src/nn/a.ts': back, 'src/nn/b.ts': "import './a.ts';" })).toEqual([]);
+    expect(
+      check({ 'src/nn/a.ts': back.replace('type ', ''), 'src/nn/b.ts': "import './a.ts';" }),
+    ).toHaveLength(1);
+    const ops = { 'src/graph/ops/a.ts': "import './b.ts';", 'src/graph/ops/b.ts': "import './a.ts';" };
+    expect(check(ops)).toEqual([]);
+    const around = {
+      ...ops,
+      'src/graph/c.ts': "import './ops/a.ts';",
+      'src/graph/ops/b.ts': "import '../c.ts';",
+    };
+    expect(check(around)).toHaveLength(1);
+  });
+});
+
 describe('importedBy', () => {
+  it('tells types from values', () => {
+    const kinds = (text: string) => importedBy(text).map(({ typeOnly }) => typeOnly);
+    expect(kinds("import type { A } from './a.ts'; export type * from './a.ts';")).toEqual([true, true]);
+    expect(kinds("import { type A } from './a.ts'; import { a, type B } from './a.ts';")).toEqual([
+      false,
+      false,
+    ]);
+  });
+
   it('finds every form and steps over comments and strings', () => {
     const text = `
       // import './no-1.ts';
@@ -105,9 +132,10 @@ describe('importedBy', () => {
       const i = \`import './no-5.ts'\`;
       const j = 'https://example.org'; import './8.ts';
       export const k = './no-6.ts';
+      export type { l } from './9.ts';
       export function from(important: string) { return important + './no-7.ts'; }
     `;
-    expect(importedBy(text)).toEqual([
+    expect(importedBy(text).map(({ specifier }) => specifier)).toEqual([
       './1.ts',
       './2.ts',
       './3.ts',
@@ -116,6 +144,7 @@ describe('importedBy', () => {
       './6.ts',
       './7.ts',
       './8.ts',
+      './9.ts',
     ]);
   });
 });
