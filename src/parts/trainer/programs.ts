@@ -7,6 +7,7 @@ import { type Program, trace } from '../../graph/program.ts';
 import type { TensorType } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/causal-model.ts';
 import type { Parameters } from '../../nn/parameters.ts';
+import { addInto } from '../../optim/optimizer.ts';
 import type { MicroBatch } from '../batches.ts';
 import type { TrainStep } from '../step/train-step.ts';
 
@@ -116,8 +117,7 @@ export function createStepRunner<E>(
       if (first) return run(batch, scale, into);
       scratch ??= parameters.like();
       const totals = await run(batch, scale, scratch);
-      const [sum, part] = [into.flat, scratch.flat];
-      for (let i = 0; i < sum.length; i++) sum[i] = sum[i]! + part[i]!;
+      addInto(into.flat, scratch.flat);
       return totals;
     },
     evaluate: (batch) => run(batch, undefined),

@@ -249,16 +249,14 @@ export function createOptimizer(config: TrainerConfig, parameters: Parameters): 
       const start = (view.byteOffset - parameters.flat.byteOffset) / Float32Array.BYTES_PER_ELEMENT;
       return { start, end: start + view.length };
     });
-  const size = parameters.flat.length;
   const { weightDecay, momentum } = config;
-  if (config.optimizer === 'sgd') return sgd({ size, momentum, weightDecay, decayed });
+  const vector = { size: parameters.flat.length, beside: parameters.flat, weightDecay, decayed };
+  if (config.optimizer === 'sgd') return sgd({ ...vector, momentum });
   const options = {
-    size,
+    ...vector,
     beta1: config.adamBeta1,
     beta2: config.adamBeta2,
     epsilon: config.adamEpsilon,
-    weightDecay,
-    decayed,
   };
   return config.optimizer === 'adam' ? adam(options) : adamW(options);
 }
