@@ -79,6 +79,16 @@ describe('checkpoint', () => {
     );
   });
 
+  it('passes gradients through outputs that are its inputs or what it closes over', async () => {
+    await checkGradient(
+      (x, a) => {
+        const outputs = checkpoint((h) => [h!, a!, mul(h!, a!)])(x!);
+        return outputs.reduce((y, z) => add(mul(y, z), z));
+      },
+      [points([3], 1), points([3], 2)],
+    );
+  });
+
   it('nests', async () => {
     await checkGradient(
       (x, a, b) => checkpoint((h) => checkpoint((u) => [sigmoid(block(u!, a!, b!))])(h!))(x!)[0]!,

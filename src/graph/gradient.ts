@@ -164,7 +164,9 @@ export function checkpoint(
     const given = new Set(inputs);
     const closedOver = [
       ...new Set(
-        inside.flatMap((node) => node.inputs).filter((x) => x.node.id < firstInside && !given.has(x)),
+        [...inside.flatMap((node) => node.inputs), ...outputs].filter(
+          (x) => x.node.id < firstInside && !given.has(x),
+        ),
       ),
     ];
     const backward = (
@@ -181,7 +183,7 @@ export function checkpoint(
           ...closedOver.map((tensor, index) => [tensor, primals[inputs.length + index]!] as const),
         ]),
       );
-      const recomputed = outputs.map((tensor) => again.get(tensor) ?? tensor);
+      const recomputed = outputs.map((tensor) => again.get(tensor)!);
       return vjp(recomputed, cotangents, [...late, ...primals.slice(inputs.length)]);
     };
     return apply(customOp, [...outputs, ...inputs, ...closedOver], { outputCount: outputs.length, backward });

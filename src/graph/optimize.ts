@@ -2,10 +2,10 @@
 import { allocate, type HostTensor, hostTensor } from '../core/host-tensor.ts';
 import { broadcastShapes, sameShape, sizeOf } from '../core/shapes.ts';
 import { constantOp, fillOp } from './ops/common.ts';
-import { customOp, stopGradientOp } from './ops/control.ts';
+import { afterOp, customOp, stopGradientOp } from './ops/control.ts';
 import { addOp, divOp, mulOp, negOp, subOp } from './ops/elementwise.ts';
 import { broadcastToOp, reshapeOp, transpose, transposeOp } from './ops/shape.ts';
-import { inputOp, type Program, reachableNodes } from './program.ts';
+import { inputOp, type Program } from './program.ts';
 import { apply, type Node, type Op, type Tensor } from './tensor.ts';
 
 type Build = (op: Op, inputs: readonly Tensor[], attributes: object) => readonly Tensor[];
@@ -16,7 +16,7 @@ const smallConstant = 4096;
 /**
  * Applies, in one pass from inputs to outputs: removal of operations that only matter to differentiation, constant
  * folding, algebraic identities that are exact in floating point, un-broadcasting of operands, and common-subexpression
- * elimination. Dead code goes because only reachable nodes are rebuilt. Inputs keep their names and order.
+ * elimination. Dead code goes because only nodes that the outputs need are rebuilt; waiting (`after`) needs nothing. Inputs keep their names and order.
  */
 export function optimize(program: Program): Program {
   const replaced = new Map<Tensor, Tensor>();
@@ -39,12 +39,21 @@ export function optimize(program: Program): Program {
     known.set(key, outputs);
     return outputs;
   };
-  for (const node of reachableNodes(program.outputs.map(({ tensor }) => tensor))) {
+  const live = findLive(program);
+  for (const node of live.nodes) {
     if (isOp(node, inputOp)) {
       replaced.set(node.outputs[0]!, replaced.get(node.outputs[0]!) ?? node.outputs[0]!);
       continue;
     }
-    const inputs = node.inputs.map((tensor) => replaced.get(tensor)!);
+    if (isOp(node, customOp)) {
+      for (const output of node.outputs)
+        if (live.has(output)) replaced.set(output, replaced.get(node.inputs[output.index]!)!);
+      continue;
+    }
+    const kept = isOp(node, afterOp)
+      ? node.inputs.filter((tensor, index) => index === 0 || live.has(tensor))
+      : node.inputs;
+    const inputs = kept.map((tensor) => replaced.get(tensor)!);
     const outputs =
       withoutElements(node, build) ??
       simplify(node, inputs) ??
@@ -57,6 +66,33 @@ export function optimize(program: Program): Program {
   return {
     inputs: program.inputs,
     outputs: program.outputs.map(({ name, tensor }) => ({ name, tensor: replaced.get(tensor)! })),
+  };
+}
+
+interface Live {
+  /** In order: inputs before users. */
+  readonly nodes: readonly Node[];
+  has(tensor: Tensor): boolean;
+}
+
+/** What the outputs need. What is only waited for is not needed, and of a custom function only the outputs in use are. */
+function findLive(program: Program): Live {
+  const tensors = new Set<Tensor>();
+  const nodes = new Set<Node>();
+  const stack = program.outputs.map(({ tensor }) => tensor);
+  while (stack.length > 0) {
+    const tensor = stack.pop()!;
+    if (tensors.has(tensor)) continue;
+    tensors.add(tensor);
+    const { node } = tensor;
+    nodes.add(node);
+    if (isOp(node, customOp)) stack.push(node.inputs[tensor.index]!);
+    else if (isOp(node, afterOp)) stack.push(node.inputs[0]!);
+    else stack.push(...node.inputs);
+  }
+  return {
+    nodes: [...nodes].sort((a, b) => a.id - b.id),
+    has: (tensor) => (isOp(tensor.node, customOp) ? tensors.has(tensor) : nodes.has(tensor.node)),
   };
 }
 
@@ -77,7 +113,7 @@ function simplify(node: Node, inputs: readonly Tensor[]): readonly Tensor[] | un
   const same = (tensor: Tensor): readonly Tensor[] | undefined =>
     sameShape(tensor.shape, node.outputs[0]!.shape) ? [tensor] : undefined;
   if (isOp(node, stopGradientOp)) return [x!];
-  if (isOp(node, customOp)) return inputs.slice(0, node.outputs.length);
+  if (isOp(node, afterOp) && inputs.length === 1) return [x!];
   if (isOp(node, mulOp)) {
     if (uniformConstant(y!) === 1) return same(x!);
     if (uniformConstant(x!) === 1) return same(y!);

@@ -1,5 +1,6 @@
 /** Log-probabilities of tokens without ever holding the [tokens, vocabulary] matrix. */
-import { checkShapes } from '../core/shapes.ts';
+import { ConfigError, ShapeError } from '../core/errors.ts';
+import { checkShapes, formatShape } from '../core/shapes.ts';
 import { customGradient } from './gradient.ts';
 import { after, stopGradient } from './ops/control.ts';
 import { add, log, mul, neg, sub } from './ops/elementwise.ts';
@@ -42,8 +43,9 @@ export function defaultChunk(vocabulary: number): number {
 
 /**
  * log p(label | hidden) under softmax(hidden · headᵀ / temperature), with the entropy, in one pass by chunks of tokens.
- * With more than one chunk, the chunk's logits are computed again for the gradient and chunks run one after the other,
- * so that memory is one chunk of logits, whatever the number of tokens.
+ * With more than one chunk, the chunk's logits are computed again for the gradient, and chunks run strictly one after the
+ * other, forward and backward, so that memory is a few chunks of logits, whatever the number of tokens. Price: one more
+ * product with the head per chunk when there is a gradient.
  *
  * logProb = logit[label] − logSumExp(logits), with dlogits = onehot(label) − p;
  * entropy H = logSumExp(logits) − Σ p·logits, with dlogits = −p·(log p + H)
@@ -52,7 +54,7 @@ export function defaultChunk(vocabulary: number): number {
  * @param head [V, D] output embedding
  * @param labels int64 [N], in [0, V)
  * @returns tensors of length N, in nats
- * @throws ShapeError when the shapes disagree
+ * @throws ShapeError when the shapes disagree or there is no token; ConfigError on a chunk below 1 or a temperature not above 0
  */
 export function tokenLogProbs(
   hidden: Tensor,
@@ -65,84 +67,155 @@ export function tokenLogProbs(
     head: [head, 'V D'],
     labels: [labels, 'N'],
   }) as Record<'N' | 'V', number>;
-  const size = Math.min(N, options.chunk ?? defaultChunk(V));
-  const recompute = options.recompute ?? size < N;
-  const alpha = 1 / (options.temperature ?? 1);
-  const parts: (readonly Tensor[])[] = [];
-  for (let start = 0; start < N; start += size) {
-    const end = Math.min(start + size, N);
-    const rows = sliceAxis(hidden, 0, start, end);
-    const previous = parts.at(-1);
-    const ordered = previous === undefined ? rows : after(rows, previous.map(stopGradient));
-    parts.push(
-      chunkLogProbs(ordered, head, sliceAxis(labels, 0, start, end), alpha, recompute, options.topK),
-    );
+  if (N === 0) {
+    throw new ShapeError({
+      where: 'tokenLogProbs(hidden)',
+      expected: 'at least one token',
+      received: formatShape(hidden.shape),
+    });
   }
-  const [logProbs, entropy, greedy, labelLogits, topLogProbs, topIds] = parts[0]!.map((_, index) =>
-    concat(
-      parts.map((part) => part[index]!),
-      0,
-    ),
-  );
+  const { chunk = defaultChunk(V), temperature = 1 } = options;
+  requireOption('chunk', 'an integer of at least 1', chunk, Number.isInteger(chunk) && chunk >= 1);
+  requireOption('temperature', 'a number above 0', temperature, temperature > 0);
+  const plan: Plan = {
+    spans: Array.from({ length: Math.ceil(N / chunk) }, (_, index) => ({
+      start: index * chunk,
+      end: Math.min((index + 1) * chunk, N),
+    })),
+    labels,
+    alpha: 1 / temperature,
+    recompute: options.recompute ?? chunk < N,
+  };
+
+  let chunks: Chunk[] = [];
+  const rule = customGradient({
+    forward(rows, weight) {
+      chunks = forwardChunks(plan, rows!, weight!, options.topK);
+      return [joined(chunks, 'logProbs'), joined(chunks, 'entropy')];
+    },
+    backward: ([rows, weight], _outputs, cotangents) =>
+      backwardChunks(plan, chunks, [rows!, weight!], cotangents),
+  });
+  const [logProbs, entropy] = rule(hidden, head);
   return {
     logProbs: logProbs!,
     entropy: entropy!,
-    greedy: greedy!,
-    labelLogits: labelLogits!,
-    top: options.topK === undefined ? undefined : { logProbs: topLogProbs!, ids: topIds! },
+    greedy: joined(chunks, 'greedy'),
+    labelLogits: stopGradient(joined(chunks, 'labelLogits')),
+    top:
+      options.topK === undefined
+        ? undefined
+        : { logProbs: joined(chunks, 'topLogProbs'), ids: joined(chunks, 'topIds') },
   };
 }
 
-/** One chunk: [logProbs, entropy, greedy, labelLogits, (top log-probs, top ids)]. */
-function chunkLogProbs(
-  rows: Tensor,
-  head: Tensor,
-  labels: Tensor,
-  alpha: number,
-  recompute: boolean,
-  k: number | undefined,
-): readonly Tensor[] {
-  const n = rows.shape[0]!;
-  const logitsOf = (hidden: Tensor, weight: Tensor): Tensor =>
-    matmul(hidden, weight, { transposeB: true, alpha });
-  const logits = logitsOf(rows, head); // [n, V]
-  const probs = softmax(logits);
-  const greedy = argmax(logits); // [n]
-  // logSumExp from the largest element: its probability is at least 1/V, so the logarithm never sees 0.
-  const normalizer = sub(pick(logits, greedy), log(pick(probs, greedy))); // [n]
-  const label = pick(logits, labels);
-
-  const rule = customGradient({
-    forward: () => [sub(label, normalizer), sub(normalizer, rowDot(probs, logits))],
-    backward([hidden, weight], [, entropy], [dLogProb, dEntropy]) {
-      const ready = [dLogProb, dEntropy].filter((g) => g !== undefined);
-      const again = recompute ? after(hidden!, ready) : hidden!;
-      const logitsAgain = recompute ? logitsOf(again, weight!) : logits;
-      const p = recompute ? softmax(logitsAgain) : probs;
-      const column = (g: Tensor): Tensor => reshape(g, [n, 1]);
-      let dLogits: Tensor | undefined;
-      if (dLogProb !== undefined) {
-        dLogits = scatterAddAlong(mul(p, column(neg(dLogProb))), column(labels), column(dLogProb));
-      }
-      if (dEntropy !== undefined) {
-        const logP = sub(logitsAgain, column(normalizer));
-        const fromEntropy = mul(mul(p, add(logP, column(entropy!))), column(neg(dEntropy)));
-        dLogits = dLogits === undefined ? fromEntropy : add(dLogits, fromEntropy);
-      }
-      return dLogits === undefined
-        ? []
-        : [matmul(dLogits, weight!, { alpha }), matmul(dLogits, hidden!, { transposeA: true, alpha })];
-    },
-  });
-  const [logProbs, entropy] = rule(rows, head);
-  const plain = [logProbs!, entropy!, greedy, stopGradient(label)];
-  if (k === undefined) return plain;
-  const best = topKOf(stopGradient(logits), k);
-  return [...plain, sub(best.values, reshape(stopGradient(normalizer), [n, 1])), best.indices];
+interface Plan {
+  readonly spans: readonly { readonly start: number; readonly end: number }[];
+  readonly labels: Tensor;
+  /** 1 / temperature. */
+  readonly alpha: number;
+  readonly recompute: boolean;
 }
+
+/** What one chunk of n tokens gives, and what its gradient needs again. */
+interface Chunk {
+  readonly logits: Tensor; // [n, V]
+  readonly probs: Tensor; // [n, V]
+  readonly normalizer: Tensor; // [n]
+  readonly logProbs: Tensor; // [n]
+  readonly entropy: Tensor; // [n]
+  readonly greedy: Tensor; // int64 [n]
+  readonly labelLogits: Tensor; // [n]
+  readonly topLogProbs?: Tensor; // [n, k]
+  readonly topIds?: Tensor; // int64 [n, k]
+}
+
+function forwardChunks({ spans, labels, alpha }: Plan, hidden: Tensor, head: Tensor, k?: number): Chunk[] {
+  const chunks: Chunk[] = [];
+  let done: readonly Tensor[] = [];
+  for (const { start, end } of spans) {
+    const rows = after(sliceAxis(hidden, 0, start, end), done);
+    const logits = matmul(rows, head, { transposeB: true, alpha }); // [n, V]
+    const probs = softmax(logits);
+    const greedy = argmax(logits);
+    // logSumExp from the largest element: its probability is at least 1/V, so the logarithm never sees 0.
+    const normalizer = sub(pick(logits, greedy), log(pick(probs, greedy)));
+    const labelLogits = pick(logits, sliceAxis(labels, 0, start, end));
+    const logProbs = sub(labelLogits, normalizer);
+    const entropy = sub(normalizer, rowDot(probs, logits));
+    const best = k === undefined ? undefined : topKOf(stopGradient(logits), k);
+    chunks.push({
+      logits,
+      probs,
+      normalizer,
+      logProbs,
+      entropy,
+      greedy,
+      labelLogits,
+      ...(best && {
+        topLogProbs: sub(best.values, column(stopGradient(normalizer))),
+        topIds: best.indices,
+      }),
+    });
+    done = [
+      logProbs,
+      entropy,
+      greedy,
+      labelLogits,
+      ...(best === undefined ? [] : [best.values, best.indices]),
+    ];
+  }
+  return chunks;
+}
+
+/** Cotangents of hidden and head: chunk after chunk, so that neither logits nor their cotangents pile up. */
+function backwardChunks(
+  { spans, labels, alpha, recompute }: Plan,
+  chunks: readonly Chunk[],
+  [hidden, head]: readonly [Tensor, Tensor],
+  [dLogProbs, dEntropy]: readonly (Tensor | undefined)[],
+): readonly (Tensor | undefined)[] {
+  const dRows: Tensor[] = [];
+  let dHead: Tensor | undefined;
+  let done = [dLogProbs, dEntropy].filter((g) => g !== undefined);
+  for (const [index, { start, end }] of spans.entries()) {
+    const { logits: known, probs, normalizer, entropy } = chunks[index]!;
+    const rows = after(sliceAxis(hidden, 0, start, end), done);
+    const logits = recompute ? matmul(rows, head, { transposeB: true, alpha }) : known; // [n, V]
+    const p = recompute ? softmax(logits) : probs;
+    const g = dLogProbs && sliceAxis(dLogProbs, 0, start, end); // [n]
+    const h = dEntropy && sliceAxis(dEntropy, 0, start, end); // [n]
+    // dlogits = g·onehot − p·(g + h·(log p + H)). Logits and normalizer are subtracted first: they may be large and near.
+    const logP = h && sub(logits, column(normalizer));
+    const perToken = [g, h && mul(h, entropy)]
+      .filter((part) => part !== undefined)
+      .reduce((x, y) => add(x, y)); // [n]
+    const factor = h && logP ? sub(mul(logP, column(neg(h))), column(perToken)) : column(neg(perToken));
+    const smooth = mul(p, factor);
+    const dLogits =
+      g === undefined ? smooth : scatterAddAlong(smooth, column(sliceAxis(labels, 0, start, end)), column(g));
+    dRows.push(matmul(dLogits, head, { alpha }));
+    const own = matmul(dLogits, rows, { transposeA: true, alpha });
+    dHead = dHead === undefined ? own : add(dHead, own);
+    done = [dRows.at(-1)!, dHead];
+  }
+  return [concat(dRows, 0), dHead];
+}
+
+const column = (x: Tensor): Tensor => reshape(x, [x.shape[0]!, 1]);
+const joined = (chunks: readonly Chunk[], key: keyof Chunk): Tensor =>
+  concat(
+    chunks.map((chunk) => chunk[key]!),
+    0,
+  );
 
 /** Σ a·b along the last axis of two matrices as a batched product, which writes no [n, V] intermediate. */
 function rowDot(a: Tensor, b: Tensor): Tensor {
   const [n, V] = a.shape as [number, number];
   return reshape(matmul(reshape(a, [n, 1, V]), reshape(b, [n, 1, V]), { transposeB: true }), [n]);
+}
+
+function requireOption(name: string, expected: string, received: number, fits: boolean): void {
+  if (fits) return;
+  throw new ConfigError({ where: `tokenLogProbs(${name})`, expected, received: String(received) });
 }

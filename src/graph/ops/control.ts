@@ -11,7 +11,10 @@ export const stopGradientOp: Op<Record<string, never>> = {
 };
 export const stopGradient = (x: Tensor): Tensor => applyOne(stopGradientOp, [x], {});
 
-/** `x`, but not computed before `dependencies` are: the barrier that keeps recomputation late and chunks apart. */
+/**
+ * `x`, but not computed before `dependencies` are: the barrier that keeps recomputation late and chunks apart.
+ * `optimize` drops dependencies that nothing else needs, so that waiting never causes work.
+ */
 export const afterOp: Op<Record<string, never>> = {
   name: 'after',
   infer: ([x]) => [x!],
