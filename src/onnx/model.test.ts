@@ -68,6 +68,29 @@ describe('encodeOnnx', () => {
     ]);
   });
 
+  it('marks each attribute with its type', () => {
+    const bytesOf = (attribute: OnnxAttribute): number[] => {
+      const node = {
+        name: '',
+        opType: '',
+        domain: '',
+        inputs: [],
+        outputs: [],
+        attributes: { a: attribute },
+      };
+      const bytes = [...encodeOnnx({ ...empty, nodes: [node] })];
+      // The attribute follows its tag, 5 × 8 + 2, and its length.
+      const start = bytes.indexOf(0x2a);
+      return bytes.slice(start + 2, start + 2 + bytes[start + 1]!);
+    };
+    const named = [0x0a, 1, 0x61];
+    expect(bytesOf({ float: 1 })).toEqual([...named, 0x15, 0, 0, 0x80, 0x3f, 0xa0, 1, 1]);
+    expect(bytesOf({ int: 5 })).toEqual([...named, 0x18, 5, 0xa0, 1, 2]);
+    expect(bytesOf({ string: 'b' })).toEqual([...named, 0x22, 1, 0x62, 0xa0, 1, 3]);
+    expect(bytesOf({ floats: [1] })).toEqual([...named, 0x3a, 4, 0, 0, 0x80, 0x3f, 0xa0, 1, 6]);
+    expect(bytesOf({ ints: [5, 6] })).toEqual([...named, 0x42, 2, 5, 6, 0xa0, 1, 7]);
+  });
+
   it('survives a round trip through readOnnx', () => {
     const name = fc.string({ maxLength: 8 });
     const dtype = fc.constantFrom<DType>('float32', 'int32', 'int64', 'bool');

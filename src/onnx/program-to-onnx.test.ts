@@ -98,20 +98,24 @@ describe('lowerProgram', () => {
         lowering.scalar(1, 'float32'),
         lowering.scalar(1, 'int32'),
         lowering.scalar(1, 'bool'),
+        lowering.scalar(0, 'float32'),
+        lowering.scalar(0, 'int32'),
         lowering.constant({ dtype: 'float64', shape: [], data: Float64Array.of(1) }),
       );
       return [a!];
     });
     const model = lowerProgram(trace({ x: type }, ({ x }) => ({ y: applyOne(constants, [x], {}) })));
-    const [a, b, c, d, e, f, g, h] = names;
+    const [a, b, c, d, e, f, g, zero, none, h] = names;
     expect([b, c, h]).toEqual([a, a, e]);
-    expect(new Set([a, d, e, f, g]).size).toBe(5);
+    expect(new Set([a, d, e, f, g, zero, none]).size).toBe(7);
     expect(model.initializers.map(({ dtype, shape, data }) => [dtype, shape, [...data!]])).toEqual([
       ['int64', [2], [1n, 2n]],
       ['int64', [1, 2], [1n, 2n]],
       ['float32', [], [1]],
       ['int32', [], [1]],
       ['bool', [], [1]],
+      ['float32', [], [0]],
+      ['int32', [], [0]],
     ]);
   });
 

@@ -166,6 +166,10 @@ export function engineContract(
             expect(outputs.e!.data.length).toBe(0);
             expect([...outputs.sums!.data]).toEqual([0, 0, 0]);
             expect([...outputs.joined!.data]).toEqual([1, 2, 3]);
+            // Shared memory without a byte has no address.
+            const shared = new Float32Array(new SharedArrayBuffer(0));
+            const again = await executable.run({ s: Float32Array.of(3), e: shared }, { e: shared });
+            expect([...again.joined!.data]).toEqual([1, 2, 3]);
           },
         ));
 
@@ -429,6 +433,15 @@ export function engineContract(
         other.dispose();
         expect(() => executable.bind({ x: new Float32Array(4) })).toThrow(/disposed/);
         await expect(other.compile(double)).rejects.toThrow(/disposed/);
+      });
+
+      it('leaves nothing behind when the engine is disposed during compilation', async () => {
+        const other = await createEngine({ threads: 1 });
+        const compiling = other.compile(double);
+        other.dispose();
+        // An engine that compiles at once may hand out the executable, but a disposed one.
+        const outcome = compiling.then((executable) => executable.bind({ x: new Float32Array(4) }));
+        await expect(outcome).rejects.toThrow(/disposed/);
       });
 
       unless('finishes a run whose executable is disposed', async () => {

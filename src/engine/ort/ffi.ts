@@ -195,12 +195,8 @@ function made(api: Api, where: string, create: (out: BigUint64Array) => Status):
   return out[0]!;
 }
 
-/** An address for empty tensors: ONNX Runtime refuses null. */
-const nothing = new Uint8Array(16);
-
 /** Address of a typed array's first element, also inside a SharedArrayBuffer. Valid while the array is alive and attached. */
 function addressOf(data: HostArray | Uint8Array): Pointer {
-  if (data.byteLength === 0) return koffi.address(nothing);
   // Small arrays live on the JavaScript heap, where they may move, until their buffer is asked for.
   void data.buffer;
   return koffi.address(data);
