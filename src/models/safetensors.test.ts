@@ -270,6 +270,23 @@ describe('writeSafetensors', () => {
   });
 });
 
+describe('memory', () => {
+  it('needs little besides the weights to write and read them in 16 bits', () => {
+    const n = 24 << 20;
+    const data = new Float32Array(n);
+    for (let index = 0; index < n; index++) data[index] = index % 251;
+    const before = process.resourceUsage().maxRSS; // KiB, of this process so far
+    writeSafetensors(file, [{ name: 'x', shape: [n], data }], { dtype: 'BF16' });
+    data.fill(0);
+    readTensor(readHeader(file).get('x')!, data);
+    expect(data[n - 1]).toBe((n - 1) % 251);
+    const more = 1024 * (process.resourceUsage().maxRSS - before);
+    // The bound of 1.3 times the size in float32; a copy of the file alone would be 0.5 times.
+    expect(more).toBeLessThan(0.3 * 4 * n);
+    rmSync(file);
+  });
+});
+
 describe('sharded weights', () => {
   const model = mkdtempSync(join(tmpdir(), 'heed-shards-'));
   afterAll(() => rmSync(model, { recursive: true, force: true }));
