@@ -114,7 +114,7 @@ for (const size of sizes.length > 0 ? sizes : [1e6, 7e6, 135e6]) {
   const best = Object.fromEntries(
     Object.keys(ways).map((name) => [name, { norm: Infinity, update: Infinity }]),
   );
-  for (let round = 0; round < (size > 5e7 ? 5 : 12); round++) {
+  for (let round = 0; round < (size > 5e7 ? 6 : 25); round++) {
     for (const [name, way] of Object.entries(ways)) {
       for (const part of ['norm', 'update']) {
         const started = performance.now();
