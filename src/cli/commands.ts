@@ -19,7 +19,8 @@ export interface CommandRecord {
 export const commands: readonly CommandRecord[] = [
   {
     name: 'quickstart',
-    summary: 'train a small model on generated text, then tune it by preferences: everything in minutes, offline',
+    summary:
+      'train a small model on generated text, then tune it by preferences: everything in minutes, offline',
     group: 'Train',
     load: async () => (await import('./commands/quickstart.ts')).command,
   },

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { field, section } from '../../core/config.ts';
 import { DataError } from '../../core/errors.ts';
 import { createRng } from '../../core/rng.ts';
-import { createEncoder, readRows, type Row, toRows } from '../../data/index.ts';
+import { createEncoder, type Row, readRows, toRows } from '../../data/index.ts';
 import { createOrtEngine } from '../../engine/ort/ort-engine.ts';
 import { createGenerator } from '../../generate/index.ts';
 import { loadModel } from '../../models/index.ts';
@@ -15,28 +15,45 @@ import { formatNumber } from '../format.ts';
 const config = z.strictObject({
   ...section('Model and prompts', {
     model: field(z.string(), { placeholder: 'folder' }).describe('Hugging Face folder or llama2.c .bin file'),
-    tokenizer: field(z.string().optional(), { placeholder: 'folder' }).describe('when it is not beside the model'),
+    tokenizer: field(z.string().optional(), { placeholder: 'folder' }).describe(
+      'when it is not beside the model',
+    ),
     prompt: field(z.string().optional()).describe('one prompt'),
-    data: field(z.string().optional(), { placeholder: 'file' }).describe('rows with a column "prompt", JSON Lines'),
+    data: field(z.string().optional(), { placeholder: 'file' }).describe(
+      'rows with a column "prompt", JSON Lines',
+    ),
     maxRows: field(z.int().positive().optional()).describe('use only the first rows of data'),
-    output: field(z.string().optional(), { placeholder: 'file' }).describe('write rows with prompt, completion, ids and log-probabilities'),
+    output: field(z.string().optional(), { placeholder: 'file' }).describe(
+      'write rows with prompt, completion, ids and log-probabilities',
+    ),
   }),
   ...section('Sampling', {
     maxNewTokens: field(z.int().positive().default(128)).describe('longest completion in tokens'),
-    temperature: field(z.number().min(0).default(1)).describe('divides the logits; 0 takes the most likely token'),
+    temperature: field(z.number().min(0).default(1)).describe(
+      'divides the logits; 0 takes the most likely token',
+    ),
     topK: field(z.int().min(0).default(0)).describe('keep the k most likely tokens; 0 keeps all'),
-    topP: field(z.number().gt(0).max(1).default(1)).describe('keep the fewest tokens whose probabilities reach this sum'),
-    stop: field(z.array(z.string()).default([])).describe('texts of single tokens that end a completion besides the end-of-text token'),
+    topP: field(z.number().gt(0).max(1).default(1)).describe(
+      'keep the fewest tokens whose probabilities reach this sum',
+    ),
+    stop: field(z.array(z.string()).default([])).describe(
+      'texts of single tokens that end a completion besides the end-of-text token',
+    ),
     batchSize: field(z.int().positive().default(32)).describe('prompts decoded together'),
     seed: field(z.int().min(0).default(0)).describe('seed of the draws'),
-    threads: field(z.int().positive().optional()).describe('threads of the engine; default: the machine’s cores'),
+    threads: field(z.int().positive().optional()).describe(
+      'threads of the engine; default: the machine’s cores',
+    ),
   }),
 });
 
 export const command = defineCommand({
   config,
   positionals: ['prompt'],
-  examples: ['generate --model runs/sft/model "Once upon a time"', 'generate --model runs/sft/model --data prompts.jsonl --output out.jsonl'],
+  examples: [
+    'generate --model runs/sft/model "Once upon a time"',
+    'generate --model runs/sft/model --data prompts.jsonl --output out.jsonl',
+  ],
   async run(settings, { output, progress, clock }) {
     const { model, parameters } = loadModel(settings.model);
     const tokenizer = await loadTokenizer(settings.tokenizer ?? settings.model);
@@ -44,7 +61,11 @@ export const command = defineCommand({
     const rows = await readPrompts(settings);
     const encoder = createEncoder(tokenizer, { maxLength: model.maxPositions });
     const prompts = rows.map((row) => encoder.prompt(row).ids);
-    const stopIds = new Set(settings.stop.map((text) => stopId(text, tokenizer.encode(text, { continuation: true, parseSpecial: true }))));
+    const stopIds = new Set(
+      settings.stop.map((text) =>
+        stopId(text, tokenizer.encode(text, { continuation: true, parseSpecial: true })),
+      ),
+    );
     if (tokenizer.eosId !== undefined) stopIds.add(tokenizer.eosId);
 
     const engine = createOrtEngine(settings.threads === undefined ? {} : { threads: settings.threads });
@@ -77,7 +98,8 @@ export const command = defineCommand({
         output.text(`${output.colors.dim(prompt)}${record.completion}`);
         output.text('');
       }
-      if (settings.output !== undefined) output.text(`${formatNumber(records.length)} completions in ${settings.output}`);
+      if (settings.output !== undefined)
+        output.text(`${formatNumber(records.length)} completions in ${settings.output}`);
       return 0;
     } finally {
       generator.dispose();
@@ -86,7 +108,15 @@ export const command = defineCommand({
   },
 });
 
-async function readPrompts({ prompt, data, maxRows = Number.POSITIVE_INFINITY }: { prompt?: string | undefined; data?: string | undefined; maxRows?: number | undefined }): Promise<Row[]> {
+async function readPrompts({
+  prompt,
+  data,
+  maxRows = Number.POSITIVE_INFINITY,
+}: {
+  prompt?: string | undefined;
+  data?: string | undefined;
+  maxRows?: number | undefined;
+}): Promise<Row[]> {
   if ((prompt === undefined) === (data === undefined)) {
     throw new DataError({
       where: 'heed generate',
@@ -106,7 +136,12 @@ async function readPrompts({ prompt, data, maxRows = Number.POSITIVE_INFINITY }:
 
 function stopId(text: string, ids: readonly number[]): number {
   if (ids.length === 1) return ids[0]!;
-  throw new DataError({ where: '--stop', expected: 'the text of one token', received: `"${text}", ${ids.length} tokens`, fix: 'Name a single token' });
+  throw new DataError({
+    where: '--stop',
+    expected: 'the text of one token',
+    received: `"${text}", ${ids.length} tokens`,
+    fix: 'Name a single token',
+  });
 }
 
 async function writeRows(path: string, records: readonly object[]): Promise<void> {

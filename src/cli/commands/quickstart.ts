@@ -13,15 +13,20 @@ const config = z.strictObject({
   ),
   seed: field(z.int().min(0).default(0)).describe('seed of the text, the weights and the samples'),
   questions: field(z.int().positive().default(200)).describe('held-out questions answered before and after'),
-  sftSteps: field(z.int().positive().default(300)).describe('optimizer steps on demonstrations'),
-  dpoSteps: field(z.int().positive().default(60)).describe('optimizer steps on preferences'),
-  threads: field(z.int().positive().optional()).describe('threads of the engine; default: the machine’s cores'),
+  sftSteps: field(z.int().positive().default(500)).describe('optimizer steps on demonstrations'),
+  dpoSteps: field(z.int().positive().default(100)).describe('optimizer steps on preferences'),
+  threads: field(z.int().positive().optional()).describe(
+    'threads of the engine; default: the machine’s cores',
+  ),
 });
 
 export const command = defineCommand({
   config,
   examples: ['quickstart', 'quickstart --seed 1 --output runs/second'],
-  async run({ output: folder, seed, questions, sftSteps, dpoSteps, threads }, { output, progress, clock, interruptible }) {
+  async run(
+    { output: folder, seed, questions, sftSteps, dpoSteps, threads },
+    { output, progress, clock, interruptible },
+  ) {
     const signal = interruptible();
     const engine = createOrtEngine(threads === undefined ? {} : { threads });
     try {
@@ -45,10 +50,18 @@ export const command = defineCommand({
         text(`  after  ${after.trim()}`);
       }
       text('');
-      text(`A model of ${formatNumber(result.parameters)} parameters learned to answer, then to prefer polite endings.`);
-      text(`polite endings on ${questions} new questions: ${percent(result.politeBefore)} → ${percent(result.politeAfter)}`);
-      text(`answers that begin as they should:  ${percent(result.onTopicBefore)} → ${percent(result.onTopicAfter)}`);
-      text(`held-out preference accuracy after DPO: ${percent(result.dpo['eval_rewards/accuracies'] ?? Number.NaN)}`);
+      text(
+        `A model of ${formatNumber(result.parameters)} parameters learned to answer, then to prefer polite endings.`,
+      );
+      text(
+        `polite endings on ${questions} new questions: ${percent(result.politeBefore)} → ${percent(result.politeAfter)}`,
+      );
+      text(
+        `answers that begin as they should:  ${percent(result.onTopicBefore)} → ${percent(result.onTopicAfter)}`,
+      );
+      text(
+        `held-out preference accuracy after DPO: ${percent(result.dpo['eval_rewards/accuracies'] ?? Number.NaN)}`,
+      );
       text(`took ${formatDuration(result.milliseconds / 1000)}. Model: ${result.model}`);
       text('');
       text(`Next: heed generate --model ${result.model} "Where is the red lamp?"`);

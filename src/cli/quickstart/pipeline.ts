@@ -5,14 +5,14 @@ import { stringify } from 'yaml';
 import { createRng, type Rng } from '../../core/rng.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { createGenerator } from '../../generate/index.ts';
+import { dpo, config as dpoConfig } from '../../methods/preference/dpo.ts';
+import { sft, config as sftConfig } from '../../methods/supervised/sft.ts';
 import { buildModel, loadModel, saveModel } from '../../models/index.ts';
-import { config as dpoConfig, dpo } from '../../methods/preference/dpo.ts';
-import { config as sftConfig, sft } from '../../methods/supervised/sft.ts';
 import { allocateParameters, initialize } from '../../nn/parameters.ts';
 import type { TrainMethod } from '../../parts/method.ts';
 import type { TrainerConfig } from '../../parts/trainer/config.ts';
-import type { MetricRecord } from '../../parts/trainer/trainer.ts';
 import { type RunObserver, runTraining } from '../../parts/trainer/run-training.ts';
+import type { MetricRecord } from '../../parts/trainer/trainer.ts';
 import { loadTokenizer, trainBpe } from '../../tokenizer/index.ts';
 import { demonstrations, endsPolitely, makeReply, preferences } from './corpus.ts';
 
@@ -78,8 +78,16 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
   const texts = demonstrations(rng.split('demonstrations'), sizes.demonstrations);
   const files = {
     demonstrations: writeRows(folder, 'demonstrations.jsonl', texts),
-    preferences: writeRows(folder, 'preferences.jsonl', preferences(rng.split('preferences'), sizes.preferences)),
-    heldOut: writeRows(folder, 'preferences-held-out.jsonl', preferences(rng.split('held-out'), sizes.heldOut)),
+    preferences: writeRows(
+      folder,
+      'preferences.jsonl',
+      preferences(rng.split('preferences'), sizes.preferences),
+    ),
+    heldOut: writeRows(
+      folder,
+      'preferences-held-out.jsonl',
+      preferences(rng.split('held-out'), sizes.heldOut),
+    ),
   };
 
   const tokenizer = trainBpe(
@@ -99,38 +107,60 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
   saveModel(base, { config: modelConfig, parameters, files: Object.fromEntries(tokenizer.files) });
 
   const common = { overwrite: true, seed: options.seed, maxLength: 96, logEvery: 20 };
-  const trained = await runStage(sft as unknown as TrainMethod, 'sft', options, sftConfig.parse({
-    ...common,
-    model: base,
-    data: files.demonstrations,
-    output: join(folder, 'sft'),
-    batchSize: 32,
-    maxSteps: options.steps.sft,
-    learningRate: 3e-3,
-    schedule: 'cosine',
-    warmupSteps: Math.min(20, options.steps.sft),
-  }));
+  const trained = await runStage(
+    sft as unknown as TrainMethod,
+    'sft',
+    options,
+    sftConfig.parse({
+      ...common,
+      model: base,
+      data: files.demonstrations,
+      output: join(folder, 'sft'),
+      batchSize: 32,
+      maxSteps: options.steps.sft,
+      learningRate: 3e-3,
+      schedule: 'cosine',
+      warmupSteps: Math.min(20, options.steps.sft),
+    }),
+  );
   if (trained === undefined) return undefined;
-  const tuned = await runStage(dpo as unknown as TrainMethod, 'dpo', options, dpoConfig.parse({
-    ...common,
-    model: trained.saved,
-    data: files.preferences,
-    evaluationData: files.heldOut,
-    output: join(folder, 'dpo'),
-    batchSize: 16,
-    evaluationBatchSize: 32,
-    maxSteps: options.steps.dpo,
-    learningRate: 2e-4,
-    beta: 0.2,
-  }));
+  const tuned = await runStage(
+    dpo as unknown as TrainMethod,
+    'dpo',
+    options,
+    dpoConfig.parse({
+      ...common,
+      model: trained.saved,
+      data: files.preferences,
+      evaluationData: files.heldOut,
+      output: join(folder, 'dpo'),
+      batchSize: 16,
+      evaluationBatchSize: 32,
+      maxSteps: options.steps.dpo,
+      // A small beta lets the margin grow to tens of nats, which breaks a model this small: its words fall apart.
+      learningRate: 5e-5,
+      beta: 2,
+    }),
+  );
   if (tuned === undefined) return undefined;
 
   const questions = Array.from({ length: options.questions }, (_, i) => makeReply(rng.split('questions'), i));
-  const before = await answer(trained.saved, questions.map(({ prompt }) => prompt), rng.split('sample'), options);
-  const after = await answer(tuned.saved, questions.map(({ prompt }) => prompt), rng.split('sample'), options);
+  const before = await answer(
+    trained.saved,
+    questions.map(({ prompt }) => prompt),
+    rng.split('sample'),
+    options,
+  );
+  const after = await answer(
+    tuned.saved,
+    questions.map(({ prompt }) => prompt),
+    rng.split('sample'),
+    options,
+  );
   const share = (list: readonly string[], test: (reply: string, index: number) => boolean): number =>
     list.filter(test).length / list.length;
-  const onTopic = (reply: string, index: number): boolean => reply.trimStart().startsWith(questions[index]!.body.slice(0, 4));
+  const onTopic = (reply: string, index: number): boolean =>
+    reply.trimStart().startsWith(questions[index]!.body.slice(0, 4));
   observer.note(`files in ${folder}`);
   return {
     parameters: parameters.count,
@@ -147,27 +177,48 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
 }
 
 /** One training stage; undefined when the user stopped it. */
-async function runStage(method: TrainMethod, name: string, options: QuickstartOptions, config: TrainerConfig) {
+async function runStage(
+  method: TrainMethod,
+  name: string,
+  options: QuickstartOptions,
+  config: TrainerConfig,
+) {
   const { engine, clock, interrupted, observer } = options;
   const summary = await runTraining(method, config, {
     engine,
     clock,
     interrupted,
     configText: stringify(config),
-    observer: { ...observer, stage: (stage, ...rest) => observer.stage(stage === 'train' ? name : stage, ...rest) },
+    observer: {
+      ...observer,
+      stage: (stage, ...rest) => observer.stage(stage === 'train' ? name : stage, ...rest),
+    },
   });
   return summary.outcome === 'done' ? summary : undefined;
 }
 
 /** Sampled answers of a saved model at temperature 1. */
-async function answer(folder: string, prompts: readonly string[], rng: Rng, { engine, clock }: QuickstartOptions): Promise<string[]> {
+async function answer(
+  folder: string,
+  prompts: readonly string[],
+  rng: Rng,
+  { engine, clock }: QuickstartOptions,
+): Promise<string[]> {
   const { model, parameters } = loadModel(folder);
   const tokenizer = await loadTokenizer(folder);
   const generator = createGenerator({ engine, model, parameters, clock });
   try {
     const completions = await generator.generate(
       prompts.map((prompt) => tokenizer.encode(prompt)),
-      { temperature: 1, topK: 0, topP: 1, maxNewTokens: 64, stopIds: new Set([tokenizer.eosId!]), rng, batchSize: 64 },
+      {
+        temperature: 1,
+        topK: 0,
+        topP: 1,
+        maxNewTokens: 64,
+        stopIds: new Set([tokenizer.eosId!]),
+        rng,
+        batchSize: 64,
+      },
     );
     return completions.map(({ ids }) => tokenizer.decode(ids));
   } finally {
