@@ -1,10 +1,10 @@
 /** Rewrites a program into an equal one with fewer operations: folding, simplification, common subexpressions, dead code. */
 import { allocate, type HostTensor, hostTensor } from '../core/host-tensor.ts';
 import { broadcastShapes, sameShape, sizeOf } from '../core/shapes.ts';
-import { constantOp, fillOp } from './ops/common.ts';
+import { constantOp, exactText, fillOp } from './ops/common.ts';
 import { afterOp, customOp, stopGradientOp } from './ops/control.ts';
 import { addOp, divOp, mulOp, negOp, subOp } from './ops/elementwise.ts';
-import { broadcastToOp, reshapeOp, transpose, transposeOp } from './ops/shape.ts';
+import { broadcastToOp, reshapeOp, transposeOp } from './ops/shape.ts';
 import { inputOp, type Program } from './program.ts';
 import { apply, type Node, type Op, type Tensor } from './tensor.ts';
 
@@ -54,11 +54,12 @@ export function optimize(program: Program): Program {
       ? node.inputs.filter((tensor, index) => index === 0 || live.has(tensor))
       : node.inputs;
     const inputs = kept.map((tensor) => replaced.get(tensor)!);
+    const light = lighten(node, inputs);
     const outputs =
       withoutElements(node, build) ??
-      simplify(node, inputs) ??
-      fold(node, inputs, build) ??
-      build(node.op, lighten(node, inputs), node.attributes);
+      simplify(node, inputs, build) ??
+      fold(node, light, build) ??
+      build(node.op, light, node.attributes);
     node.outputs.forEach((old, index) => {
       replaced.set(old, outputs[index]!);
     });
@@ -107,8 +108,8 @@ function withoutElements(node: Node, build: Build): readonly Tensor[] | undefine
 
 const isOp = (node: Node, op: object): boolean => (node.op as object) === op;
 
-/** Exact identities: the result is a tensor that exists already. */
-function simplify(node: Node, inputs: readonly Tensor[]): readonly Tensor[] | undefined {
+/** Identities that are exact in floating point, but for the sign of a zero: x·1, x/1, x + 0, x − 0, −(−x) and moves that undo each other. */
+function simplify(node: Node, inputs: readonly Tensor[], build: Build): readonly Tensor[] | undefined {
   const [x, y] = inputs;
   const same = (tensor: Tensor): readonly Tensor[] | undefined =>
     sameShape(tensor.shape, node.outputs[0]!.shape) ? [tensor] : undefined;
@@ -125,32 +126,38 @@ function simplify(node: Node, inputs: readonly Tensor[]): readonly Tensor[] | un
   }
   if (isOp(node, subOp) && uniformConstant(y!) === 0) return same(x!);
   if (isOp(node, negOp) && isOp(x!.node, negOp)) return [x!.node.inputs[0]!];
-  if (isOp(node, reshapeOp) && sameShape(x!.shape, node.outputs[0]!.shape)) return [x!];
-  if (isOp(node, transposeOp) && isOp(x!.node, transposeOp)) {
-    const outer = (node.attributes as { permutation: readonly number[] }).permutation;
-    const inner = (x!.node.attributes as { permutation: readonly number[] }).permutation;
-    return [
-      transpose(
-        x!.node.inputs[0]!,
-        outer.map((axis) => inner[axis]!),
-      ),
-    ];
+  if (isOp(node, reshapeOp)) {
+    const source = isOp(x!.node, reshapeOp) ? x!.node.inputs[0]! : x!;
+    return same(x!) ?? same(source);
+  }
+  if (isOp(node, transposeOp)) {
+    if (permutationOf(node).every((axis, position) => axis === position)) return [x!];
+    if (!isOp(x!.node, transposeOp)) return undefined;
+    const inner = permutationOf(x!.node);
+    const permutation = permutationOf(node).map((axis) => inner[axis]!);
+    const source = x!.node.inputs[0]!;
+    if (permutation.every((axis, position) => axis === position)) return [source];
+    return build(transposeOp as unknown as Op, [source], { permutation });
   }
   return undefined;
 }
 
+const permutationOf = (node: Node): readonly number[] =>
+  (node.attributes as { permutation: readonly number[] }).permutation;
+
 /** Drops broadcasts that the operation does by itself, and chains of reshapes. */
 function lighten(node: Node, inputs: readonly Tensor[]): readonly Tensor[] {
   if (isOp(node, reshapeOp) && isOp(inputs[0]!.node, reshapeOp)) return inputs[0]!.node.inputs;
-  if (inputs.length !== 2 || !broadcasting.has(node.op.name)) return inputs;
-  const shape = node.outputs[0]!.shape;
-  const light = (x: Tensor, other: Tensor): Tensor => {
-    if (!isOp(x.node, fillOp) && !isOp(x.node, broadcastToOp)) return x;
-    const source = x.node.inputs[0]!;
-    return sameShape(broadcastShapes(node.op.name, source.shape, other.shape), shape) ? source : x;
-  };
-  const first = light(inputs[0]!, inputs[1]!);
-  return [first, light(inputs[1]!, first)];
+  if (!broadcasting.has(node.op.name)) return inputs;
+  const light = [...inputs];
+  const shapeNow = () =>
+    light.reduce<readonly number[]>((shape, x) => broadcastShapes(node.op.name, shape, x.shape), []);
+  for (const [index, x] of inputs.entries()) {
+    if (!isOp(x.node, fillOp) && !isOp(x.node, broadcastToOp)) continue;
+    light[index] = x.node.inputs[0]!;
+    if (!sameShape(shapeNow(), node.outputs[0]!.shape)) light[index] = x;
+  }
+  return light;
 }
 
 const broadcasting: ReadonlySet<string> = new Set([
@@ -167,6 +174,7 @@ const broadcasting: ReadonlySet<string> = new Set([
   'greaterEqual',
   'and',
   'or',
+  'where',
 ]);
 
 /** The number every element of a small constant has, if there is one. */
@@ -214,10 +222,6 @@ function attributesKey(op: Op, attributes: object): string {
     if (typeof part === 'number') return exactText(part);
     return part;
   });
-}
-
-function exactText(number: number | bigint): string {
-  return Object.is(number, -0) ? '-0' : String(number);
 }
 
 function identityOf(thing: object): number {

@@ -1,6 +1,7 @@
 /** A traced function: named inputs and outputs over a graph, the unit that engines compile. */
 import { ShapeError } from '../core/errors.ts';
 import { formatShape, type Shape } from '../core/shapes.ts';
+import { exactText } from './ops/common.ts';
 import { applyOne, type Node, type Op, type Tensor, type TensorType, type Value } from './tensor.ts';
 
 export interface NamedTensor {
@@ -96,9 +97,11 @@ export function printProgram(program: Program): string {
 
 function printAttribute(value: unknown): string {
   if (typeof value === 'function') return '<function>';
+  if (typeof value === 'number') return exactText(value);
+  if (typeof value === 'object' && value !== null && 'data' in value) return printAttribute(value.data);
   if (ArrayBuffer.isView(value)) {
     const data = value as unknown as { length: number; [index: number]: number | bigint };
-    const head = Array.from({ length: Math.min(data.length, 4) }, (_, index) => String(data[index]));
+    const head = Array.from({ length: Math.min(data.length, 4) }, (_, index) => exactText(data[index]!));
     return `{${head.join(', ')}${data.length > 4 ? `, … ${data.length}` : ''}}`;
   }
   if (Array.isArray(value)) return formatShape(value as Shape);

@@ -116,3 +116,8 @@ export function iota(size: number, dtype: 'int32' | 'int64' | 'float32' = 'int64
   }
   return constant({ dtype, shape: [size], data });
 }
+
+/** A number as text that tells 0 from −0. */
+export function exactText(number: number | bigint): string {
+  return Object.is(number, -0) ? '-0' : String(number);
+}
