@@ -113,6 +113,14 @@ export async function benchEngine(options: BenchOptions): Promise<EngineBench> {
   return { matmulGflops: median(rates), train, decode, peakMemoryBytes: options.peakMemory() };
 }
 
+/** GFLOP/s of the product, best of ten. */
+export async function matrixProductRate(engine: Engine, clock: () => number): Promise<number> {
+  const product = await matrixProduct(engine);
+  const ms = time(product, clock, 10);
+  product.dispose();
+  return (2 * side ** 3) / ms / 1e6;
+}
+
 const side = 1024;
 
 async function matrixProduct(engine: Engine): Promise<Binding> {

@@ -71,7 +71,7 @@ const sizes = { vocabulary: 512, demonstrations: 6000, preferences: 800, heldOut
 
 /** Runs every stage into `folder`. Data, models, metrics and configurations stay there to look at. */
 export async function runQuickstart(options: QuickstartOptions): Promise<QuickstartResult | undefined> {
-  const { folder, engine, clock, observer } = options;
+  const { folder, clock, observer } = options;
   const started = clock();
   const rng = createRng(options.seed);
   mkdirSync(folder, { recursive: true });

@@ -45,17 +45,7 @@ export interface RunSummary {
 }
 
 /** Columns are padded to a multiple of this many tokens. */
-const bucket = 16;
-
-/** Everything that precedes the first step. */
-export interface PreparedRun<E = unknown> {
-  readonly step: TrainStep<E>;
-  readonly examples: readonly E[];
-  readonly evaluation: readonly E[];
-  readonly truncated: number;
-  readonly settings: TrainerSettings;
-  readonly parameters: Parameters;
-}
+export const columnBucket = 16;
 
 /**
  * Loads model, tokenizer and data, trains, and writes the run folder.
@@ -69,29 +59,9 @@ export async function runTraining(
 ): Promise<RunSummary> {
   const { engine, observer, clock } = context;
   const started = clock();
-  const loaded = loadModel(config.model);
+  const { loaded, encodeContext, training, evaluation, rows } = await loadInputs(method, config, observer);
   const { model, parameters } = loaded;
-  if (config.maxLength > model.maxPositions) {
-    throw new ConfigError({
-      where: '--max-length',
-      expected: `at most ${model.maxPositions}, the model's context`,
-      received: String(config.maxLength),
-      fix: `Set --max-length ${model.maxPositions}`,
-    });
-  }
-  const tokenizer = await loadTokenizer(config.tokenizer ?? config.model);
-  checkTokenizerFits(tokenizer, { vocabSize: model.vocabSize, where: config.tokenizer ?? config.model });
-
-  const rows = await readAll(config.data, config.maxRows);
-  const heldOut = config.evaluationData === undefined ? [] : await readAll(config.evaluationData);
-  const split = splitRows(rows, heldOut, config);
-  const encodeContext = { config, tokenizer, model };
-  const training = method.encode(split.training, encodeContext);
-  const evaluation =
-    split.evaluation.length === 0 ? undefined : method.encode(split.evaluation, encodeContext);
-  for (const encoded of evaluation === undefined ? [training] : [training, evaluation]) {
-    noteReport(encoded.report, config.maxLength, observer);
-  }
+  const { tokenizer } = encodeContext;
 
   const output =
     config.output ?? join('runs', `${method.id}-${basename(config.model).replace(/\.bin$/, '')}`);
@@ -100,7 +70,7 @@ export async function runTraining(
     overwrite: config.overwrite,
     resume: config.resume,
     configText: context.configText,
-    fingerprint: fingerprint(method, config, rows.length),
+    fingerprint: fingerprint(method, config, rows),
     saveLimit: config.saveLimit,
     modelConfig: loaded.config,
     modelFiles: Object.fromEntries(tokenizer.files),
@@ -178,6 +148,38 @@ export async function runTraining(
   };
 }
 
+/**
+ * Reads and checks everything a run starts from: model, tokenizer, rows, examples.
+ *
+ * @throws DataError, CheckpointError, ConfigError on bad input
+ */
+export async function loadInputs(method: TrainMethod, config: TrainerConfig, observer: RunObserver) {
+  const loaded = loadModel(config.model);
+  const { model } = loaded;
+  if (config.maxLength > model.maxPositions) {
+    throw new ConfigError({
+      where: '--max-length',
+      expected: `at most ${model.maxPositions}, the model's context`,
+      received: String(config.maxLength),
+      fix: `Set --max-length ${model.maxPositions}`,
+    });
+  }
+  const tokenizer = await loadTokenizer(config.tokenizer ?? config.model);
+  checkTokenizerFits(tokenizer, { vocabSize: model.vocabSize, where: config.tokenizer ?? config.model });
+
+  const rows = await readAll(config.data, config.maxRows);
+  const heldOut = config.evaluationData === undefined ? [] : await readAll(config.evaluationData);
+  const split = splitRows(rows, heldOut, config);
+  const encodeContext = { config, tokenizer, model };
+  const training = method.encode(split.training, encodeContext);
+  const evaluation =
+    split.evaluation.length === 0 ? undefined : method.encode(split.evaluation, encodeContext);
+  for (const encoded of evaluation === undefined ? [training] : [training, evaluation]) {
+    noteReport(encoded.report, config.maxLength, observer);
+  }
+  return { loaded, encodeContext, training, evaluation, rows: rows.length };
+}
+
 function noteReport(report: EncodeReport, maxLength: number, { note }: RunObserver): void {
   const { truncated, sequences, truncatedTokens, dropped, rows, reasons } = report;
   if (truncated > 0)
@@ -232,7 +234,7 @@ export function trainerSettings(config: TrainerConfig, examples: number): Traine
     totalSteps: config.maxSteps ?? Math.max(1, Math.round(config.epochs * perEpoch)),
     shuffle: config.shuffle,
     maxGradNorm: config.maxGradNorm,
-    bucket,
+    bucket: columnBucket,
     logEvery: config.logEvery,
     evaluateEvery: config.evaluateEvery,
     saveEvery: config.saveEvery,
