@@ -14,7 +14,7 @@ const data = fileURLToPath(new URL('../../../shared/data', import.meta.url));
 
 describe.skipIf(!existsSync(data))('real data with the stories260K tokenizer', async () => {
   const tokenizer = existsSync(data) ? await loadTokenizer(join(data, 'models/stories260K')) : undefined;
-  const encoder = createEncoder(tokenizer!);
+  const encoder = tokenizer && createEncoder(tokenizer);
 
   async function rowsOf(file: string): Promise<Row[]> {
     const rows: Row[] = [];
@@ -28,7 +28,7 @@ describe.skipIf(!existsSync(data))('real data with the stories260K tokenizer', a
     ['alpaca-eval-gpt4/test.jsonl.gz', 1056],
   ])('encodes the pairs of %s', async (file, count) => {
     const rows = await rowsOf(file);
-    const { examples, report } = encodeRows(rows, encoder.preference);
+    const { examples, report } = encodeRows(rows, encoder!.preference);
     expect(report).toMatchObject({ rows: count, dropped: 0, sequences: 2 * count, truncated: 0 });
     for (const [index, { chosen, rejected }] of examples.entries()) {
       const { promptLength } = chosen;
@@ -50,7 +50,7 @@ describe.skipIf(!existsSync(data))('real data with the stories260K tokenizer', a
     ['instruction-sft/seed.jsonl.gz', 162],
     ['instruction-sft/alpaca.jsonl.gz', 896],
   ])('encodes the demonstrations of %s', async (file, count) => {
-    const { examples, report } = encodeRows(await rowsOf(file), encoder.supervised);
+    const { examples, report } = encodeRows(await rowsOf(file), encoder!.supervised);
     expect(report).toMatchObject({ rows: count, dropped: 0, sequences: count });
     for (const { ids, mask } of examples) {
       expect([ids[0], mask[0], ids.at(-1), mask.at(-1)]).toEqual([tokenizer!.bosId, 0, tokenizer!.eosId, 1]);
