@@ -12,7 +12,6 @@ export type Code = readonly number[];
 
 /** A parameter or local of the function under construction. */
 export interface Local {
-  readonly index: number;
   readonly get: Code;
   set(value: Code): Code;
 }
@@ -102,7 +101,6 @@ export function assemble(functions: readonly FunctionSource[]): Uint8Array<Array
 
 function local(index: number): Local {
   return {
-    index,
     get: [0x20, ...unsigned(index)],
     set: (value) => [...value, 0x21, ...unsigned(index)],
   };
