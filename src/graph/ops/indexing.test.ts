@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { type OpRow, testOps } from '../../../test/support/op-rows.ts';
 import { bool, empty, f32, i32, i64, placeholder, points } from '../../../test/support/samples.ts';
 import { createInterpreter } from '../../engine/interpreter.ts';
+import { createOrtEngine } from '../../engine/ort/ort-engine.ts';
 import { trace } from '../program.ts';
 import { full } from './elementwise.ts';
 import * as indexing from './indexing.ts';
@@ -399,5 +400,26 @@ describe('an index outside of the table', () => {
         ),
       );
     }
+  });
+});
+
+describe('scatterAddRows in ONNX Runtime on two threads', () => {
+  it('adds equal rows one after the other: 2048 rows of ones into one row are 2048, every time', async () => {
+    const engine = createOrtEngine({ threads: 2 });
+    const program = trace(
+      { ids: { dtype: 'int64', shape: [2048] }, x: { dtype: 'float32', shape: [2048, 64] } },
+      ({ ids, x }) => ({ y: scatterAddRows(ids, x, 8) }),
+    );
+    const executable = await engine.compile(program);
+    const binding = executable.bind({
+      ids: new BigInt64Array(2048).fill(5n),
+      x: new Float32Array(2048 * 64).fill(1),
+    });
+    const wanted = Float32Array.from({ length: 8 * 64 }, (_, i) => (Math.floor(i / 64) === 5 ? 2048 : 0));
+    for (let run = 0; run < 20; run++) {
+      binding.runSync();
+      expect(binding.outputs.y!.data).toEqual(wanted);
+    }
+    engine.dispose();
   });
 });

