@@ -12,7 +12,6 @@ import { createSchedule } from '../../optim/schedule.ts';
 import { checkTokenizerFits, loadTokenizer } from '../../tokenizer/index.ts';
 import { stepsPerEpoch } from '../batches.ts';
 import type { TrainMethod } from '../method.ts';
-import type { TrainStep } from '../step/train-step.ts';
 import type { TrainerConfig } from './config.ts';
 import { openRunFolder } from './run-folder.ts';
 import { type MetricRecord, type TrainerSettings, train } from './trainer.ts';
