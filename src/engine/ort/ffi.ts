@@ -25,7 +25,10 @@ const apiVersion = 17;
 /** `OrtLoggingLevel.FATAL`: problems come back as status messages, so nothing is printed. */
 const logNothing = 4;
 
-/** koffi runs native code on stacks of its own. 128 kiB, its default off the main thread, is too little for ONNX Runtime's kernels and optimizers. */
+/**
+ * koffi runs native code on stacks of its own. A matrix product overflows one of 64 KiB (measured), and koffi's default off
+ * the main thread, 128 KiB, leaves too little to rely on. The pages are only reserved until they are used.
+ */
 const asyncStackBytes = 4 * 1024 * 1024;
 
 /** `ONNXTensorElementDataType`. */
