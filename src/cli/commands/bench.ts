@@ -1,7 +1,7 @@
 /** `heed bench`: speeds as ratios within one run, so that figures of different machines can be compared. */
 import { z } from 'zod';
 import { field } from '../../core/config.ts';
-import { createOrtEngine } from '../../engine/ort/ort-engine.ts';
+import { createEngine } from '../../engine/create-engine.ts';
 import { benchEngine } from '../bench/engine.ts';
 import { defineCommand } from '../command.ts';
 import { formatBytes } from '../format.ts';
@@ -22,7 +22,7 @@ export const command = defineCommand({
   positionals: ['suite'],
   examples: ['bench engine', 'bench engine --json'],
   async run({ threads, repeats }, { output, progress, clock }) {
-    const engine = createOrtEngine(threads === undefined ? {} : { threads });
+    const engine = await createEngine(threads === undefined ? {} : { threads });
     const stage = progress.start('bench', { unit: 'measurements' });
     let done = 0;
     const result = await benchEngine({

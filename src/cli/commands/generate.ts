@@ -5,7 +5,7 @@ import { field, section } from '../../core/config.ts';
 import { DataError } from '../../core/errors.ts';
 import { createRng } from '../../core/rng.ts';
 import { createEncoder, type Row, readRows, toRows } from '../../data/index.ts';
-import { createOrtEngine } from '../../engine/ort/ort-engine.ts';
+import { createEngine } from '../../engine/create-engine.ts';
 import { createGenerator } from '../../generate/index.ts';
 import { loadModel } from '../../models/index.ts';
 import { checkTokenizerFits, loadTokenizer } from '../../tokenizer/index.ts';
@@ -68,7 +68,7 @@ export const command = defineCommand({
     );
     if (tokenizer.eosId !== undefined) stopIds.add(tokenizer.eosId);
 
-    const engine = createOrtEngine(settings.threads === undefined ? {} : { threads: settings.threads });
+    const engine = await createEngine(settings.threads === undefined ? {} : { threads: settings.threads });
     const generator = createGenerator({ engine, model, parameters, clock });
     const stage = progress.start('generate', { unit: 'tokens' });
     let made = 0;

@@ -1,7 +1,7 @@
 /** `heed quickstart`: the whole path on generated text, offline, in minutes. */
 import { z } from 'zod';
 import { field } from '../../core/config.ts';
-import { createOrtEngine } from '../../engine/ort/ort-engine.ts';
+import { createEngine } from '../../engine/create-engine.ts';
 import { defineCommand } from '../command.ts';
 import { formatDuration, formatNumber } from '../format.ts';
 import { runQuickstart } from '../quickstart/pipeline.ts';
@@ -28,7 +28,7 @@ export const command = defineCommand({
     { output, progress, clock, interruptible },
   ) {
     const signal = interruptible();
-    const engine = createOrtEngine(threads === undefined ? {} : { threads });
+    const engine = await createEngine(threads === undefined ? {} : { threads });
     try {
       const result = await runQuickstart({
         folder,
