@@ -59,7 +59,7 @@ export function createOrtNodeEngine(options: EngineOptions = {}): Engine {
           intraOpNumThreads: threads,
           graphOptimizationLevel: 'all',
           logSeverityLevel: 4,
-          extra: { session: { force_spinning_stop: '1' } },
+          extra: { session: { intra_op: { spin_duration_us: '200' } } },
           ...(profilePrefix === undefined ? {} : { enableProfiling: true, profileFilePrefix: profilePrefix }),
         }),
       );
