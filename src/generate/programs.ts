@@ -7,7 +7,7 @@ import { argmax, logSoftmax, softmax } from '../graph/ops/reduce.ts';
 import { reshape } from '../graph/ops/shape.ts';
 import { type Program, trace } from '../graph/program.ts';
 import type { Tensor, TensorType } from '../graph/tensor.ts';
-import type { CausalModel, LayerCache } from '../models/causal-model.ts';
+import { type CausalModel, type LayerCache, weightTypes } from '../models/causal-model.ts';
 
 const cacheNames = (layer: number): { key: string; value: string } => ({
   key: `key.${layer}`,
@@ -21,9 +21,6 @@ export function cacheTensorNames(model: CausalModel): string[] {
 
 const float = (...shape: number[]): TensorType => ({ dtype: 'float32', shape });
 const long = (...shape: number[]): TensorType => ({ dtype: 'int64', shape });
-
-const weightTypes = (model: CausalModel): Record<string, TensorType> =>
-  Object.fromEntries(model.parameters.map(({ name, shape }) => [name, float(...shape)]));
 
 /**
  * Next-token distributions of B rows: `greedy` int64 [B], `logProbs` [B, V] under the model, and `probs` [B, V] under the

@@ -1,4 +1,4 @@
-import type { Tensor } from '../graph/tensor.ts';
+import type { Tensor, TensorType } from '../graph/tensor.ts';
 import type { ParameterSpec } from '../nn/parameters.ts';
 
 /** Traced weights by their Hugging Face name. */
@@ -45,4 +45,9 @@ export interface CausalModel {
   head(weights: Weights): Tensor;
   /** Multiply–add operations ×2 of a forward pass per token, without attention scores: 2 × matrix parameters used. */
   readonly matrixParameters: number;
+}
+
+/** Types of a model's weights by name: the inputs that every program over it has in common. */
+export function weightTypes(model: CausalModel): Record<string, TensorType> {
+  return Object.fromEntries(model.parameters.map(({ name, shape }) => [name, { dtype: 'float32', shape }]));
 }

@@ -1,6 +1,7 @@
 /** What a method file fills in. Everything that methods share lies in `parts/`. */
 import type { z } from 'zod';
 import type { ConfigSchema } from '../core/config.ts';
+import { type MetricDefinition, metric } from '../core/metrics.ts';
 import type { EncodeReport, Row } from '../data/index.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { CausalModel } from '../models/causal-model.ts';
@@ -11,15 +12,6 @@ import type { TrainerConfig } from './trainer/config.ts';
 
 /** Models a method works with. A reference is the policy as it was before training. */
 export type Role = 'policy' | 'reference';
-
-/** A metric of a method: its name in logs, its meaning with unit, and where it should lie. */
-export interface MetricDefinition {
-  readonly name: string;
-  readonly description: string;
-}
-
-/** Declares a metric. */
-export const metric = (name: string, description: string): MetricDefinition => ({ name, description });
 
 /** What encoding a row may use. */
 export interface EncodeContext<C> {

@@ -8,8 +8,7 @@ import { createProgramCache } from '../engine/program-cache.ts';
 import { mul } from '../graph/ops/elementwise.ts';
 import { sum } from '../graph/ops/reduce.ts';
 import { trace } from '../graph/program.ts';
-import type { TensorType } from '../graph/tensor.ts';
-import type { CausalModel } from '../models/causal-model.ts';
+import { type CausalModel, weightTypes } from '../models/causal-model.ts';
 import type { Parameters } from '../nn/parameters.ts';
 import { columnsOf, type TokenExample, type TokenInputs, tokenArrays, tokenTypes } from './batch.ts';
 import { microBatches } from './batches.ts';
@@ -81,9 +80,7 @@ export async function sequenceLogProbs(
 }
 
 function scoreProgram(model: CausalModel, rows: number, columns: number) {
-  const types: Record<string, TensorType> = tokenTypes(rows, columns, false);
-  for (const { name, shape } of model.parameters) types[name] = { dtype: 'float32', shape };
-  return trace(types, (inputs) => {
+  return trace({ ...weightTypes(model), ...tokenTypes(rows, columns, false) }, (inputs) => {
     const batch = inputs as unknown as TokenInputs;
     const { logProbs } = batchLogProbs(model, inputs, batch);
     return { logProbs: sum(mul(logProbs, batch.mask), { axes: 1 }) };

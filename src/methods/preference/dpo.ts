@@ -10,10 +10,11 @@
  */
 import { z } from 'zod';
 import { field, section } from '../../core/config.ts';
+import { metric } from '../../core/metrics.ts';
 import { createEncoder, encodeRows } from '../../data/index.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { dpoSigmoidLoss } from '../../parts/loss/dpo.ts';
-import { defineMethod, metric, trainMetrics } from '../../parts/method.ts';
+import { defineMethod, trainMetrics } from '../../parts/method.ts';
 import { cachedSequenceLogProbs } from '../../parts/reference.ts';
 import { type PairExample, pairwiseStep } from '../../parts/step/pairwise.ts';
 import { trainerFields } from '../../parts/trainer/config.ts';

@@ -9,9 +9,10 @@
  */
 import { z } from 'zod';
 import { field, section } from '../../core/config.ts';
+import { metric } from '../../core/metrics.ts';
 import { createEncoder, encodeRows, packExamples } from '../../data/index.ts';
 import type { TokenExample } from '../../parts/batch.ts';
-import { defineMethod, metric, trainMetrics } from '../../parts/method.ts';
+import { defineMethod, trainMetrics } from '../../parts/method.ts';
 import { supervisedStep } from '../../parts/step/supervised.ts';
 import { trainerFields } from '../../parts/trainer/config.ts';
 

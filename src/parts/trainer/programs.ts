@@ -5,7 +5,7 @@ import { gradients } from '../../graph/gradient.ts';
 import { mul } from '../../graph/ops/elementwise.ts';
 import { type Program, trace } from '../../graph/program.ts';
 import type { TensorType } from '../../graph/tensor.ts';
-import type { CausalModel } from '../../models/causal-model.ts';
+import { type CausalModel, weightTypes } from '../../models/causal-model.ts';
 import type { Parameters } from '../../nn/parameters.ts';
 import { addInto } from '../../optim/optimizer.ts';
 import type { MicroBatch } from '../batches.ts';
@@ -16,11 +16,6 @@ export type Totals = Record<string, number>;
 
 const gradientPrefix = 'gradient:';
 const sumPrefix = 'sum:';
-
-/** Types of a model's weights by name. */
-export function weightTypes(model: CausalModel): Record<string, TensorType> {
-  return Object.fromEntries(model.parameters.map(({ name, shape }) => [name, { dtype: 'float32', shape }]));
-}
 
 /**
  * Program of a micro-batch: inputs are the weights, the batch and, with gradients, `scale`; outputs are `sum:…` and,
