@@ -1,1 +1,2 @@
+export * from './heads.ts';
 export * from './parameters.ts';
