@@ -33,10 +33,11 @@ export function rewardModelScorer(options: RewardModelScorerOptions): Scorer {
   return {
     name,
     async score(items) {
-      const sequences = items.map(({ promptIds, completionIds }) => {
+      const sequences = items.map(({ promptIds, completionIds, finish }) => {
         const ids = [...Array.from(promptIds), ...Array.from(completionIds)];
-        const append = card?.eosRule === 'append' && eosId !== undefined && ids.at(-1) !== eosId;
-        return append ? [...ids, eosId] : ids;
+        // A sampled completion is scored as it is: one that was cut has no stop token, and must not look finished.
+        const whole = finish === undefined && card?.eosRule === 'append' && eosId !== undefined;
+        return whole && ids.at(-1) !== eosId ? [...ids, eosId] : ids;
       });
       const scorable = sequences.flatMap((ids, index) =>
         ids.length > 0 && ids.length <= model.maxPositions ? [index] : [],

@@ -10,6 +10,8 @@ export interface ScoreItem {
   /** Tokens of the prompt and of the completion, the stop token included where there is one. */
   readonly promptIds: ArrayLike<number>;
   readonly completionIds: ArrayLike<number>;
+  /** How sampling ended: at a stop token, or cut at the length. Left out for completions that were not sampled. */
+  readonly finish?: 'stop' | 'length';
   /** The data row that the prompt came from, for scorers that need an answer key or a label. */
   readonly row?: Row;
 }

@@ -40,8 +40,8 @@ export interface RunFolder {
   saveCheckpoint(state: TrainerState, parameters: Parameters): string;
   /** State of the newest checkpoint, with its weights loaded into `parameters`; undefined when there is none. */
   loadCheckpoint(parameters: Parameters): TrainerState | undefined;
-  /** Writes model/. Returns its path. */
-  saveModel(parameters: Parameters, dtype: WritableType): string;
+  /** Writes model/, with further files by name. Returns its path. */
+  saveModel(parameters: Parameters, dtype: WritableType, files?: Readonly<Record<string, string>>): string;
 }
 
 const stateSchema = z.object({
@@ -141,9 +141,14 @@ export function openRunFolder(options: RunFolderOptions): RunFolder {
         optimizer: { steps: stored.optimizer_steps, moments },
       };
     },
-    saveModel(parameters, dtype) {
+    saveModel(parameters, dtype, files = {}) {
       const path = join(folder, 'model');
-      saveModel(path, { config: options.modelConfig, parameters, dtype, files: options.modelFiles });
+      saveModel(path, {
+        config: options.modelConfig,
+        parameters,
+        dtype,
+        files: { ...options.modelFiles, ...files },
+      });
       return path;
     },
   };
