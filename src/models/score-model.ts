@@ -61,14 +61,14 @@ export function isScoreModel(model: CausalModel): boolean {
 }
 
 /**
- * A score model with parameters of its own: the trunk's weights are copied; the head is drawn from N(0, 1/(D + 1)), or
- * copied too where the source has one of that size.
+ * A score model with parameters of its own: the trunk's weights are copied; the head is drawn from N(0, 1/(D + 1)), is
+ * 0 without `rng` (a critic that expects nothing), or is copied too where the source has one of that size.
  *
  * @param source a language model or a score model
  */
 export function scoreModelFrom(
   source: Pick<LoadedModel, 'model' | 'parameters'>,
-  { outputs = 1, rng }: { readonly outputs?: number; readonly rng: Rng },
+  { outputs = 1, rng }: { readonly outputs?: number; readonly rng?: Rng },
 ): { readonly model: CausalModel; readonly parameters: Parameters } {
   const model = scoreModel(source.model, outputs);
   const parameters = allocateParameters(model.parameters);
@@ -76,7 +76,7 @@ export function scoreModelFrom(
     const view = parameters.view(name);
     const own = source.parameters.has(name) ? source.parameters.view(name) : undefined;
     if (own !== undefined && own.length === view.length) view.set(own);
-    else rng.split(name).fillNormal(view, 1 / Math.sqrt(model.hiddenSize + 1));
+    else rng?.split(name).fillNormal(view, 1 / Math.sqrt(model.hiddenSize + 1));
   }
   return { model, parameters };
 }

@@ -1,6 +1,17 @@
 /** The clipped surrogate of PPO. */
 import { checkShapes } from '../../core/shapes.ts';
-import { clamp, exp, less, maximum, minimum, mul, neg, sub, where } from '../../graph/ops/elementwise.ts';
+import {
+  clamp,
+  exp,
+  greater,
+  less,
+  maximum,
+  minimum,
+  mul,
+  neg,
+  sub,
+  where,
+} from '../../graph/ops/elementwise.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 
 export interface PolicyClipInput {
@@ -21,6 +32,14 @@ export interface PolicyClipOptions {
   readonly dualClip?: number;
 }
 
+/** A loss per token, and where clipping took effect. */
+export interface ClippedLosses {
+  /** [B, C], not masked */
+  readonly losses: Tensor;
+  /** bool [B, C] */
+  readonly clipped: Tensor;
+}
+
 /** A log-ratio beyond ±20 says nothing more, and its exponential would overflow. */
 const largestLogRatio = 20;
 
@@ -33,7 +52,6 @@ export function probabilityRatio(logProbs: Tensor, oldLogProbs: Tensor): Tensor 
  * max(−A·ρ, −A·clip(ρ, 1 − ε, 1 + ε_high)) per token, with ρ = π/π_old. Its gradient is that of −A·log π where ρ = 1, and
  * exactly 0 where the ratio has left the range in the direction that the advantage asks for.
  *
- * @returns [B, C], not masked
  * @throws ShapeError when the shapes disagree
  * @source Schulman et al. 2017, "Proximal Policy Optimization Algorithms" (arXiv 1707.06347), eq. 7; dual clip: Ye et al.
  *   2020 (arXiv 1912.09729), eq. 4; two ranges: Yu et al. 2025 (arXiv 2503.14476), eq. 10
@@ -42,7 +60,7 @@ export function probabilityRatio(logProbs: Tensor, oldLogProbs: Tensor): Tensor 
 export function policyClipLoss(
   { logProbs, oldLogProbs, advantages }: PolicyClipInput,
   { clipRange, clipRangeHigh = clipRange, dualClip }: PolicyClipOptions,
-): Tensor {
+): ClippedLosses {
   checkShapes('policyClipLoss', {
     logProbs: [logProbs, 'B C'],
     oldLogProbs: [oldLogProbs, 'B C'],
@@ -50,8 +68,13 @@ export function policyClipLoss(
   });
   const ratio = probabilityRatio(logProbs, oldLogProbs);
   const descent = neg(advantages);
-  const clipped = clamp(ratio, 1 - clipRange, 1 + clipRangeHigh);
-  const loss = maximum(mul(descent, ratio), mul(descent, clipped));
-  if (dualClip === undefined) return loss;
-  return where(less(advantages, 0), minimum(loss, mul(descent, dualClip)), loss);
+  const free = mul(descent, ratio);
+  const bounded = mul(descent, clamp(ratio, 1 - clipRange, 1 + clipRangeHigh));
+  const losses = maximum(free, bounded);
+  const clipped = greater(bounded, free);
+  if (dualClip === undefined) return { losses, clipped };
+  return {
+    losses: where(less(advantages, 0), minimum(losses, mul(descent, dualClip)), losses),
+    clipped,
+  };
 }

@@ -42,6 +42,11 @@ export interface TrainerState {
   readonly step: number;
   readonly tokens: number;
   readonly optimizer: OptimizerState;
+  /** What a loop needs besides, by name: counters, controllers; further weights and moments. */
+  readonly extra?: {
+    readonly numbers: Readonly<Record<string, number>>;
+    readonly vectors: Readonly<Record<string, Float32Array>>;
+  };
 }
 
 export interface TrainerHooks {
