@@ -45,6 +45,13 @@ export const commands: readonly CommandRecord[] = [
     load: async () => trainModule((await import('../methods/preference/dpo.ts')).dpo),
   },
   {
+    name: 'bt-rm',
+    summary: 'reward model on pairs of a chosen and a rejected completion (Bradley–Terry)',
+    group: 'Train',
+    trains: true,
+    load: async () => trainModule((await import('../methods/reward/bt-rm.ts')).btRm),
+  },
+  {
     name: 'bench',
     summary: 'measure training and decoding against the matrix-product rate of this machine',
     group: 'Machine',

@@ -135,14 +135,28 @@ export async function runTraining(
     },
     ...(resume === undefined ? {} : { resume }),
   });
-  if (result.outcome === 'done') saved = run.saveModel(parameters, storedTypes[config.dtype]);
+  if (result.outcome === 'done') {
+    const finish = await method.finish?.({
+      ...prepareContext,
+      training: trainingExamples,
+      evaluation: evaluationExamples,
+      readRows: readAll,
+    });
+    if (finish !== undefined) {
+      const record = { step: result.state.step, ...finish.metrics };
+      records.push(record);
+      run.log(record);
+      observer.metrics(record);
+    }
+    saved = run.saveModel(parameters, storedTypes[config.dtype], finish?.files);
+  }
   return {
     outcome: result.outcome,
     folder: output,
     saved,
     steps: result.state.step,
     first: records[0] ?? {},
-    last: Object.assign({}, ...records.slice(-2)) as MetricRecord,
+    last: Object.assign({}, ...records.slice(-3)) as MetricRecord,
     milliseconds: clock() - started,
   };
 }
@@ -153,18 +167,22 @@ export async function runTraining(
  * @throws DataError, CheckpointError, ConfigError on bad input
  */
 export async function loadInputs(method: TrainMethod, config: TrainerConfig, observer: RunObserver) {
-  const loaded = loadModel(config.model);
-  const { model } = loaded;
-  if (config.maxLength > model.maxPositions) {
+  const source = loadModel(config.model);
+  if (config.maxLength > source.model.maxPositions) {
     throw new ConfigError({
       where: '--max-length',
-      expected: `at most ${model.maxPositions}, the model's context`,
+      expected: `at most ${source.model.maxPositions}, the model's context`,
       received: String(config.maxLength),
-      fix: `Set --max-length ${model.maxPositions}`,
+      fix: `Set --max-length ${source.model.maxPositions}`,
     });
   }
   const tokenizer = await loadTokenizer(config.tokenizer ?? config.model);
-  checkTokenizerFits(tokenizer, { vocabSize: model.vocabSize, where: config.tokenizer ?? config.model });
+  checkTokenizerFits(tokenizer, {
+    vocabSize: source.model.vocabSize,
+    where: config.tokenizer ?? config.model,
+  });
+  const loaded = method.adapt?.(source, { config, padId: tokenizer.padId ?? tokenizer.eosId }) ?? source;
+  const { model } = loaded;
 
   const rows = await readAll(config.data, config.maxRows);
   const heldOut = config.evaluationData === undefined ? [] : await readAll(config.evaluationData);
