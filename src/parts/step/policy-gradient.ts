@@ -40,9 +40,9 @@ export interface PolicyGradientOptions {
   /** Estimate: token rewards and values → advantages and returns. */
   readonly advantage: AdvantageEstimator;
   /** Last change to the token rewards. Default: none. */
-  readonly normalizeRewards?: Normalizer;
+  readonly normalizeRewards?: Normalizer | undefined;
   /** Last change to the advantages; the critic's returns do not see it. Default: none. */
-  readonly normalizeAdvantages?: Normalizer;
+  readonly normalizeAdvantages?: Normalizer | undefined;
 }
 
 type Normalizer = (x: HostTensor<Float64Array>, mask: HostTensor<Uint8Array>) => HostTensor<Float64Array>;

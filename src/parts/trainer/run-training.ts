@@ -259,8 +259,14 @@ export function trainerSettings(config: TrainerConfig, examples: number): Traine
   };
 }
 
+/** The fields of the configuration that an optimizer reads. */
+type OptimizerConfig = Pick<
+  TrainerConfig,
+  'optimizer' | 'weightDecay' | 'momentum' | 'adamBeta1' | 'adamBeta2' | 'adamEpsilon'
+>;
+
 /** The optimizer over a model's flat vector; matrices decay, vectors (norms, biases) do not. */
-export function createOptimizer(config: TrainerConfig, parameters: Parameters): Optimizer {
+export function createOptimizer(config: OptimizerConfig, parameters: Parameters): Optimizer {
   const decayed: Range[] = parameters.specs
     .filter(({ shape }) => shape.length > 1)
     .map(({ name }) => {
