@@ -52,6 +52,16 @@ export const commands: readonly CommandRecord[] = [
     load: async () => trainModule((await import('../methods/reward/bt-rm.ts')).btRm),
   },
   {
+    name: 'ppo',
+    summary: 'proximal policy optimization against a reward model, with a critic and a KL penalty',
+    group: 'Train',
+    trains: true,
+    load: async () => {
+      const { ppo } = await import('../methods/online/ppo.ts');
+      return (await import('./online-command.ts')).onlineCommand(ppo) as unknown as CommandModule;
+    },
+  },
+  {
     name: 'bench',
     summary: 'measure training and decoding against the matrix-product rate of this machine',
     group: 'Machine',

@@ -30,9 +30,6 @@ export const config = z.strictObject({
     'peak learning rate of the policy; TRL’s default for PPO (tiny models want about 1e-4)',
   ),
   ...section('PPO', {
-    rewardModel: field(z.string(), { aliases: ['rewardModelPath'], placeholder: 'folder' }).describe(
-      'model that scores completions: a folder that `heed bt-rm` wrote, or any …ForSequenceClassification',
-    ),
     criticFrom: field(z.enum(['policy', 'reward-model']).default('policy')).describe(
       'where the critic starts: the policy’s trunk with a head of zeros, or the reward model',
     ),
@@ -42,7 +39,7 @@ export const config = z.strictObject({
     criticWarmup: field(z.int().min(0).default(0)).describe(
       'first iterations in which only the critic learns',
     ),
-    clipRange: field(z.number().positive().default(0.2), { aliases: ['cliprange'] }).describe(
+    clipRange: field(z.number().positive().default(0.2)).describe(
       'the ratio to the policy at rollout counts within 1 ± clipRange; the paper’s default',
     ),
     clipRangeHigh: field(z.number().positive().optional()).describe(

@@ -41,6 +41,12 @@ export const onlineFields = {
     'iterations between checkpoints; 0: only when interrupted',
   ),
   ...section('Rollouts', {
+    rewardModel: field(z.string(), { aliases: ['rewardModelPath'], placeholder: 'folder' }).describe(
+      'model that scores completions: a folder that `heed bt-rm` wrote, or any …ForSequenceClassification',
+    ),
+    normalizeScores: field(z.boolean().default(true)).describe(
+      'scores less the mean and over the deviation in the reward model’s card, where it has one',
+    ),
     iterations: field(z.int().positive().default(100), { aliases: ['numTotalBatches'] }).describe(
       'rollouts with their updates',
     ),

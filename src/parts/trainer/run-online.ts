@@ -14,10 +14,10 @@ import { columnBucket, createOptimizer } from './run-training.ts';
 import type { TrainerState } from './trainer.ts';
 
 /** The shared configuration, with what methods that have a critic add to it. */
-export interface OnlineRunConfig extends OnlineConfig {
+export type OnlineRunConfig = OnlineConfig & {
   readonly criticLearningRate?: number | undefined;
   readonly criticWarmup?: number;
-}
+};
 
 export interface OnlineRunOptions<C extends OnlineRunConfig = OnlineRunConfig> {
   readonly engine: Engine;

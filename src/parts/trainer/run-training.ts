@@ -69,7 +69,7 @@ export async function runTraining(
     overwrite: config.overwrite,
     resume: config.resume,
     configText: context.configText,
-    fingerprint: fingerprint(method, config, rows),
+    fingerprint: fingerprint(method.id, config, rows),
     saveLimit: config.saveLimit,
     modelConfig: loaded.config,
     modelFiles: Object.fromEntries(tokenizer.files),
@@ -197,7 +197,8 @@ export async function loadInputs(method: TrainMethod, config: TrainerConfig, obs
   return { loaded, encodeContext, training, evaluation, rows: rows.length };
 }
 
-function noteReport(report: EncodeReport, maxLength: number, { note }: RunObserver): void {
+/** Tells what encoding had to cut or leave out. */
+export function noteReport(report: EncodeReport, maxLength: number, { note }: RunObserver): void {
   const { truncated, sequences, truncatedTokens, dropped, rows, reasons } = report;
   if (truncated > 0)
     note(
@@ -206,9 +207,10 @@ function noteReport(report: EncodeReport, maxLength: number, { note }: RunObserv
   if (dropped > 0) note(`${dropped} of ${rows} rows were left out, the first because: ${reasons[0]}`);
 }
 
-const storedTypes = { float32: 'F32', bfloat16: 'BF16', float16: 'F16' } as const;
+export const storedTypes = { float32: 'F32', bfloat16: 'BF16', float16: 'F16' } as const;
 
-async function readAll(path: string, limit = Number.POSITIVE_INFINITY): Promise<Row[]> {
+/** All rows of a file, or the first `limit`. */
+export async function readAll(path: string, limit = Number.POSITIVE_INFINITY): Promise<Row[]> {
   const rows: Row[] = [];
   for await (const row of readRows(path)) {
     rows.push(row);
@@ -287,7 +289,7 @@ export function createOptimizer(config: OptimizerConfig, parameters: Parameters)
 }
 
 /** Settings that change the trajectory; a resumed run must agree on them. */
-function fingerprint(method: TrainMethod, config: TrainerConfig, rows: number): string {
+export function fingerprint(method: string, config: object, rows: number): string {
   const {
     output,
     overwrite,
@@ -299,7 +301,7 @@ function fingerprint(method: TrainMethod, config: TrainerConfig, rows: number): 
     dtype,
     evaluateEvery,
     ...rest
-  } = config;
-  const text = JSON.stringify([method.id, rows, Object.entries(rest).sort(([a], [b]) => (a < b ? -1 : 1))]);
+  } = config as Partial<TrainerConfig>;
+  const text = JSON.stringify([method, rows, Object.entries(rest).sort(([a], [b]) => (a < b ? -1 : 1))]);
   return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }
