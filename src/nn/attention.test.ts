@@ -19,8 +19,8 @@ async function run(attend: Attend, T: number, segments?: readonly number[]) {
     ...(segments === undefined ? {} : { segments: i32([[...segments], [...segments]]) }),
   };
   const program = trace(types, (x) => {
-    const inputs = [x['query']!, x['key']!, x['value']!] as const;
-    const mask = x['segments'] === undefined ? causalMask(T) : packedMask(x['segments']);
+    const inputs = [x.query!, x.key!, x.value!] as const;
+    const mask = x.segments === undefined ? causalMask(T) : packedMask(x.segments);
     const y = attend(...inputs, mask);
     const [query, key, value] = gradients(weightedSum([y]), [...inputs]) as [Tensor, Tensor, Tensor];
     return { y, query, key, value };

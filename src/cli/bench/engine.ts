@@ -175,7 +175,7 @@ async function trainFigure(
     Object.fromEntries(Object.entries(gradients.arrays()).map(([name, view]) => [`gradient:${name}`, view])),
   );
   time(binding, clock, 3);
-  const heads = Number(config['num_attention_heads']) * Number(config['num_hidden_layers']) * model.headSize;
+  const heads = Number(config.num_attention_heads) * Number(config.num_hidden_layers) * model.headSize;
   const flops = trainingFlops(model, heads, batch, length);
   const samples = Array.from({ length: repeats }, () => {
     const rate = (2 * side ** 3) / time(product, clock, 3) / 1e6;

@@ -68,7 +68,7 @@ export function createLearner<E>(options: LearnerOptions<E>): Learner<E> {
     runner,
     async update(batch, learningRate, where) {
       const { totals, weight } = await accumulate(runner, step, batch, gradients, settings);
-      const loss = (totals['loss'] ?? 0) / weight;
+      const loss = (totals.loss ?? 0) / weight;
       const norm = globalNorm(gradients.flat);
       requireFinite(where, loss, norm, gradients, parameters);
       optimizer.step({

@@ -316,7 +316,7 @@ async function learn(
           'val/ratio_var': variance(ratios, 'population'),
           // Before the first update the weights are those that sampled: what differs is rounding.
           'sampling/logp_difference': policy[0]!['sampling/logp_difference']!,
-          lr: policy.at(-1)!['lr']!,
+          lr: policy.at(-1)!.lr!,
         }),
   };
 }

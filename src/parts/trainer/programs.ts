@@ -42,7 +42,7 @@ export function stepProgram<E>(
     );
     if (!options.withGradients) return outputs;
     const byParameter = gradients(
-      mul(loss, inputs['scale']!),
+      mul(loss, inputs.scale!),
       names.map((name) => weights[name]!),
     );
     return {

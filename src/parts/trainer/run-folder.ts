@@ -170,7 +170,7 @@ function trainerState(state: TrainerState, history: readonly MetricRecord[], fin
       format: 1,
       best_metric: null,
       best_model_checkpoint: null,
-      epoch: history.findLast((record) => record['epoch'] !== undefined)?.['epoch'] ?? 0,
+      epoch: history.findLast((record) => record.epoch !== undefined)?.epoch ?? 0,
       global_step: state.step,
       is_hyper_param_search: false,
       is_local_process_zero: true,

@@ -9,6 +9,7 @@ import type { OnlineMethod } from '../online-method.ts';
 import type { RolloutPrompt } from '../rollout/rollout.ts';
 import { readRewardCard } from '../scorer/reward-card.ts';
 import { rewardModelScorer } from '../scorer/reward-model-scorer.ts';
+import type { OnlineHooks } from './online.ts';
 import { openRunFolder } from './run-folder.ts';
 import { copyOf, type OnlineRunConfig, runOnline } from './run-online.ts';
 import {
@@ -20,10 +21,14 @@ import {
   readAll,
   storedTypes,
 } from './run-training.ts';
-import type { MetricRecord } from './trainer.ts';
 
 /** What methods may add to the shared configuration. */
 export type OnlineTrainingConfig = OnlineRunConfig & { readonly criticFrom?: 'policy' | 'reward-model' };
+
+export interface OnlineRunContext extends RunContext {
+  /** Looks at the completions of an iteration with their scores, before anything is learned from them. */
+  readonly onRollouts?: OnlineHooks['rollouts'];
+}
 
 /**
  * Loads policy, reward model, tokenizer and prompts, trains, and writes the run folder.
@@ -33,7 +38,7 @@ export type OnlineTrainingConfig = OnlineRunConfig & { readonly criticFrom?: 'po
 export async function runOnlineTraining(
   method: OnlineMethod,
   config: OnlineTrainingConfig,
-  { engine, configText, clock, interrupted, observer }: RunContext,
+  { engine, configText, clock, interrupted, observer, onRollouts }: OnlineRunContext,
 ): Promise<RunSummary> {
   const started = clock();
   const policy = loadPolicy(config.model);
@@ -99,6 +104,7 @@ export async function runOnlineTraining(
           observer.note(`saved ${saved}`);
         },
         interrupted,
+        ...(onRollouts === undefined ? {} : { rollouts: onRollouts }),
       },
       ...(resume === undefined ? {} : { resume }),
     });

@@ -182,7 +182,7 @@ export async function evaluate<E>(
   )) {
     addTotals(totals, await runner.evaluate(part), method.combine);
   }
-  return { loss: (totals['loss'] ?? 0) / Math.max(weight, 1), ...method.summarize(totals) };
+  return { loss: (totals.loss ?? 0) / Math.max(weight, 1), ...method.summarize(totals) };
 }
 
 interface StepFigures {
@@ -213,7 +213,7 @@ function createWindow(): {
       }
       steps = [];
       return {
-        loss: (totals['loss'] ?? 0) / weight,
+        loss: (totals.loss ?? 0) / weight,
         grad_norm: norm,
         ...method.summarize(totals),
         tokens_per_second: (1000 * tokens) / Math.max(milliseconds, 1e-3),
