@@ -92,13 +92,17 @@ describe('scoreModelFrom', () => {
   });
 
   it('has the config of transformers’ sequence classifiers, which builds the same model', () => {
-    const config = scoreConfig(tinyConfig, 0);
+    const config = scoreConfig(tinyConfig, { padId: 0, eosId: 2 });
     expect(config).toMatchObject({
       architectures: ['LlamaForSequenceClassification'],
       num_labels: 1,
       pad_token_id: 0,
       hidden_size: 16,
     });
+    // A padding id that is the stop token would make transformers read one token too early.
+    const special = { padId: 2, eosId: 2, bosId: 1 };
+    expect(scoreConfig({ ...tinyConfig, pad_token_id: 2 }, special)).toMatchObject({ pad_token_id: 1 });
+    expect(scoreConfig(tinyConfig, { padId: 2, eosId: 2 })).not.toHaveProperty('pad_token_id');
     expect(buildModel(config).parameters).toEqual(scored.model.parameters);
     expect(() => buildModel(config).head({})).toThrow(/expected a language model/);
   });

@@ -67,12 +67,12 @@ export const btRm = defineMethod<typeof config, RewardPair>({
     metric('max_reward', 'highest score of the batch'),
     metric('eval_ece', 'expected calibration error of σ(margin) on held-out pairs, 0 to 1, after training'),
   ],
-  adapt(loaded, { config: { seed }, padId }) {
+  adapt(loaded, { config: { seed }, tokenizer }) {
     if (isScoreModel(loaded.model)) return loaded;
     return {
       ...loaded,
       ...scoreModelFrom(loaded, { rng: createRng(seed).split('head') }),
-      config: scoreConfig(loaded.config, padId),
+      config: scoreConfig(loaded.config, tokenizer),
     };
   },
   encode(rows, { config: { maxLength, truncation, refused }, tokenizer }) {
