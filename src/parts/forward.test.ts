@@ -74,6 +74,14 @@ describe('logProbForward', () => {
     });
     forward.dispose();
   });
+
+  it('divides the logits by the temperature: a very high one makes every token as likely, −ln 24', async () => {
+    const forward = logProbForward({ engine, ...trunk, batchSize: 4, bucket: 4 }, 1e6);
+    for (const row of await forward.run(sequences)) {
+      for (const logProb of row) expect(logProb).toBeCloseTo(-Math.log(24), 4);
+    }
+    forward.dispose();
+  });
 });
 
 describe('scoreModelFrom', () => {

@@ -89,6 +89,7 @@ describe('heed bt-rm, ppo', () => {
       );
     expect(numbers('stopped')).toEqual(numbers('straight'));
     expect(numbers('straight')).toHaveLength(4);
+    expect(Math.abs(records('straight').at(-1)!['objective/kl']!)).toBeGreaterThan(1e-3);
   });
 
   it('says what is wrong with models that were swapped', async () => {

@@ -60,7 +60,7 @@ describe('policyClipLoss', () => {
   });
   it('stays finite where the policies have nothing in common', async () => {
     const { losses, slope } = await evaluate([1e-300, 1e300], [-1, -1], { clipRange: 0.2 });
-    expect([...losses, ...slope].every(Number.isFinite)).toBe(true);
+    expect([...losses, ...slope].every((x) => Math.abs(x) <= Math.exp(20))).toBe(true);
   });
   it('has the gradient of central differences', async () => {
     await checkGradient(
