@@ -12,7 +12,15 @@ import { add, mul } from '../graph/ops/elementwise.ts';
 import { embedding } from '../graph/ops/indexing.ts';
 import { rmsNorm, rotary, silu } from '../graph/ops/neural.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { attention, cacheMask, causalMask, mergeHeads, packedMask, splitHeads } from '../nn/attention.ts';
+import {
+  attention,
+  cacheMask,
+  causalAttention,
+  causalMask,
+  mergeHeads,
+  packedMask,
+  splitHeads,
+} from '../nn/attention.ts';
 import { linear } from '../nn/linear.ts';
 import type { ParameterSpec } from '../nn/parameters.ts';
 import { type RopeConfig, ropeTables } from '../nn/rope.ts';
@@ -100,12 +108,15 @@ export function llama(config: LlamaConfig): CausalModel {
       const query = rotate(splitHeads(project(normed, `${at}.self_attn.q_proj`), H)); // [B, H, T, E]
       const key = rotate(splitHeads(project(normed, `${at}.self_attn.k_proj`), K)); // [B, K, T, E]
       const value = splitHeads(project(normed, `${at}.self_attn.v_proj`), K); // [B, K, T, E]
-      const earlier = past === undefined ? undefined : { ...past.layers[layer]!, mask: pastMask! };
-      const mixed = mergeHeads(attention(query, key, value, mask, earlier)); // [B, T, H·E]
-      const attended = add(x, project(mixed, `${at}.self_attn.o_proj`));
-      const ready = rmsNorm(attended, weights[`${at}.post_attention_layernorm.weight`]!, config.rms_norm_eps);
+      const attended =
+        past === undefined
+          ? causalAttention(query, key, value, mask)
+          : attention(query, key, value, mask, { ...past.layers[layer]!, mask: pastMask! });
+      const mixed = mergeHeads(attended); // [B, T, H·E]
+      const middle = add(x, project(mixed, `${at}.self_attn.o_proj`));
+      const ready = rmsNorm(middle, weights[`${at}.post_attention_layernorm.weight`]!, config.rms_norm_eps);
       const gated = mul(silu(project(ready, `${at}.mlp.gate_proj`)), project(ready, `${at}.mlp.up_proj`)); // [B, T, F]
-      return [add(attended, project(gated, `${at}.mlp.down_proj`)), { key, value }];
+      return [add(middle, project(gated, `${at}.mlp.down_proj`)), { key, value }];
     };
 
     let hidden = embedding(weights['model.embed_tokens.weight']!, ids); // [B, T, D]
