@@ -81,16 +81,26 @@ export function scoreModelFrom(
   return { model, parameters };
 }
 
+/** Special tokens of a tokenizer, where it has them. */
+export interface SpecialIds {
+  readonly padId?: number | undefined;
+  readonly bosId?: number | undefined;
+  readonly eosId?: number | undefined;
+}
+
 /**
- * config.json of a score model with one output, from that of a language model: other keys are kept. `pad_token_id` is
- * set where it was not, since transformers asks for one to score a batch.
+ * config.json of a score model with one output, from that of a language model: other keys are kept.
+ *
+ * transformers reads the score at the last id that is not `pad_token_id`. Where that were the end-of-text token, it would
+ * step over the token that carries the score; the beginning-of-text token, which ends no sequence, is named instead.
  */
-export function scoreConfig(config: RawConfig, padId: number | undefined): RawConfig {
+export function scoreConfig(config: RawConfig, { padId, bosId, eosId }: SpecialIds): RawConfig {
   const { architectures } = config;
   const name = Array.isArray(architectures) ? String(architectures[0]) : 'LlamaForCausalLM';
-  const padding = config['pad_token_id'] ?? padId;
+  const { pad_token_id: stored, ...rest } = config;
+  const padding = [stored, padId, bosId].find((id) => typeof id === 'number' && id !== eosId);
   return {
-    ...config,
+    ...rest,
     architectures: [name.replace(/For[A-Z]\w*$/, '') + SUFFIX],
     num_labels: 1,
     id2label: { 0: 'LABEL_0' },

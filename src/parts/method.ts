@@ -66,7 +66,7 @@ export interface TrainMethod<S extends ConfigSchema = ConfigSchema, E = unknown>
   /** The model to train, from the one that was loaded, such as the same with a new head. Default: as loaded. */
   adapt?(
     loaded: LoadedModel,
-    context: { readonly config: z.output<S>; readonly padId: number | undefined },
+    context: { readonly config: z.output<S>; readonly tokenizer: Tokenizer },
   ): LoadedModel;
   encode(rows: readonly Row[], context: EncodeContext<z.output<S>>): EncodedRows<E>;
   /** Work on the examples before training: packing, reference log-probabilities. */

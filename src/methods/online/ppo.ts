@@ -4,7 +4,7 @@
  *
  * @paper   Schulman et al. 2017, "Proximal Policy Optimization Algorithms" (arXiv 1707.06347), eq. 7; for language models:
  *          Ziegler et al. 2019 (arXiv 1909.08593), section 2; Ouyang et al. 2022 (arXiv 2203.02155), section 3.5
- * @code    huggingface/trl v1.16.0 `trl/experimental/ppo/ppo_trainer.py` (defaults, metric names)
+ * @code    huggingface/trl v0.24.0 `trl/trainer/ppo_trainer.py` (defaults, metric names)
  * @differs 1. the critic is a separate model with its own optimizer, so there is no weight of the value loss
  *          2. log-probabilities at rollout are the sampler's own: it runs the same kernels on the same weights
  *          3. whitening divides by the population variance; TRL by the sample variance

@@ -44,7 +44,7 @@ export const config = z.strictObject({
     ),
     referenceData: field(z.string().optional(), { placeholder: 'file' }).describe(
       'prompt-completion rows, such as samples of the policy, whose scores the saved normaliser maps to mean 0 and ' +
-        'deviation 1; default: the chosen completions',
+        'deviation 1; default: both completions of the held-out pairs',
     ),
   }),
 });
@@ -67,12 +67,12 @@ export const btRm = defineMethod<typeof config, RewardPair>({
     metric('max_reward', 'highest score of the batch'),
     metric('eval_ece', 'expected calibration error of σ(margin) on held-out pairs, 0 to 1, after training'),
   ],
-  adapt(loaded, { config: { seed }, padId }) {
+  adapt(loaded, { config: { seed }, tokenizer }) {
     if (isScoreModel(loaded.model)) return loaded;
     return {
       ...loaded,
       ...scoreModelFrom(loaded, { rng: createRng(seed).split('head') }),
-      config: scoreConfig(loaded.config, padId),
+      config: scoreConfig(loaded.config, tokenizer),
     };
   },
   encode(rows, { config: { maxLength, truncation, refused }, tokenizer }) {
@@ -99,7 +99,7 @@ export const btRm = defineMethod<typeof config, RewardPair>({
     const reference = await referenceScores(context);
     const normalizer =
       reference === undefined
-        ? fitNormalizer(chosen, `chosen completions of ${heldOut ? 'held-out' : 'training'} pairs`)
+        ? fitNormalizer(scores, `both completions of ${heldOut ? 'held-out' : 'training'} pairs`)
         : fitNormalizer(reference, context.config.referenceData!);
     return {
       files: {

@@ -20,7 +20,7 @@ const epsilon = 1e-8;
  * @param mask [B, C], 1 = counts
  * @returns [B, C]
  * @throws ShapeError when the shapes disagree
- * @source huggingface/trl v1.16.0 `trl/experimental/ppo/ppo_trainer.py` `masked_whiten`, which takes the sample variance
+ * @source huggingface/trl v0.24.0 `trl/core.py` `masked_whiten`, which takes the sample variance
  * @example [0.685862, 0.83775, 0.545, 0.5]: population [0.330849, 1.480532, −0.735381, −1.076]; sample
  *   [0.286524, 1.282179, −0.636859, −0.931844]
  */

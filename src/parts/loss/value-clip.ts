@@ -18,7 +18,7 @@ export interface ValueClipInput {
  *
  * @param clipRange ε in units of reward: 0.2 is loose for rewards in [0, 1] and freezes the critic for rewards of ±50
  * @throws ShapeError when the shapes disagree
- * @source openai/baselines `ppo2/model.py` (not in the paper); huggingface/trl v1.16.0 `ppo_trainer.py`
+ * @source openai/baselines `ppo2/model.py` (not in the paper); huggingface/trl v0.24.0 `trl/trainer/ppo_trainer.py`
  * @example v [1, 0.5], v_old [0.5, 0.6], R [0.9, 0.55], ε 0.2: [0.02, 0.00125]
  */
 export function valueClipLoss(

@@ -76,7 +76,7 @@ export function klReward(
  *
  * @param stopped whether each completion ended by itself, [B]
  * @param penalty in units of score, 0 or more
- * @source huggingface/trl v1.16.0 `ppo_trainer.py` `missing_eos_penalty`
+ * @source huggingface/trl v0.24.0 `trl/trainer/ppo_trainer.py` `missing_eos_penalty`
  */
 export function penalizeMissingEos(
   scores: readonly number[],

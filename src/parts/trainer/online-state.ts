@@ -1,8 +1,18 @@
 /** The state of an online run: everything that the next iteration depends on, beside the policy's weights. */
 import { CheckpointError } from '../../core/errors.ts';
 import type { KlController } from '../controller/kl.ts';
-import type { OnlineCounters, OnlineOptions } from './online.ts';
+import type { OnlineOptions } from './online.ts';
 import type { TrainerState } from './trainer.ts';
+
+/** Counters of a run; they advance. */
+export interface OnlineCounters {
+  iteration: number;
+  episodes: number;
+  tokens: number;
+  /** Optimizer steps of policy and critic. */
+  policySteps: number;
+  criticSteps: number;
+}
 
 type Stateful = Pick<OnlineOptions, 'critic' | 'optimizers' | 'resume'>;
 

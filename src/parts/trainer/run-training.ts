@@ -181,7 +181,7 @@ export async function loadInputs(method: TrainMethod, config: TrainerConfig, obs
     vocabSize: source.model.vocabSize,
     where: config.tokenizer ?? config.model,
   });
-  const loaded = method.adapt?.(source, { config, padId: tokenizer.padId ?? tokenizer.eosId }) ?? source;
+  const loaded = method.adapt?.(source, { config, tokenizer }) ?? source;
   const { model } = loaded;
 
   const rows = await readAll(config.data, config.maxRows);
