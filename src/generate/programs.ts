@@ -22,12 +22,11 @@ export function cacheTensorNames(model: CausalModel): string[] {
 const float = (...shape: number[]): TensorType => ({ dtype: 'float32', shape });
 const long = (...shape: number[]): TensorType => ({ dtype: 'int64', shape });
 
-/** The divisor of V nearest to √V: the width of the blocks that sampling looks through first. */
+/** The divisor W of V with the least W + V / W: sampling looks through V / W blocks, then through one of width W. */
 export function blockWidth(V: number): number {
-  const root = Math.sqrt(V);
   let best = 1;
-  for (let width = 1; width <= V; width++) {
-    if (V % width === 0 && Math.abs(Math.log(width / root)) < Math.abs(Math.log(best / root))) best = width;
+  for (let width = 2; width <= V; width++) {
+    if (V % width === 0 && width + V / width < best + V / best) best = width;
   }
   return best;
 }
