@@ -5,7 +5,8 @@ import { cacheTensorNames } from './programs.ts';
 
 /** Slots of cached keys and values. */
 export interface SlotCache {
-  /** Positions per slot. */
+  readonly slots: number;
+  /** Positions per slot, a multiple of 64. */
   readonly positions: number;
   /** The first `slots` slots of every tensor, by name, over the cache's own memory. */
   arrays(slots: number): Arrays;
@@ -17,12 +18,23 @@ export interface SlotCache {
   append(step: Arrays, lengths: BigInt64Array): void;
 }
 
-/** An empty cache for up to `slots` rows of at most `positions` tokens. */
-export function createSlotCache(model: CausalModel, slots: number, positions: number): SlotCache {
+/** Positions come in multiples of this, so that few decode programs serve all lengths. */
+const bucket = 64;
+
+/** A cache of `slots` rows of at most `longest` tokens: `spare` where that is one, else a new one. */
+export function slotCache(
+  model: CausalModel,
+  slots: number,
+  longest: number,
+  spare: SlotCache | undefined,
+): SlotCache {
+  const positions = Math.ceil(longest / bucket) * bucket;
+  if (spare?.slots === slots && spare.positions === positions) return spare;
   const { keyValueHeads: K, headSize: E } = model;
   const width = K * positions * E;
   const tensors = cacheTensorNames(model).map((name) => ({ name, data: new Float32Array(slots * width) }));
   return {
+    slots,
     positions,
     arrays: (count) =>
       Object.fromEntries(tensors.map(({ name, data }) => [name, data.subarray(0, count * width)])),

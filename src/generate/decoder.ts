@@ -3,7 +3,7 @@ import type { HostArray, HostTensor } from '../core/host-tensor.ts';
 import type { Arrays, Binding, Engine, Executable } from '../engine/engine.ts';
 import { createProgramCache, type ProgramCache } from '../engine/program-cache.ts';
 import type { CausalModel } from '../models/causal-model.ts';
-import { createSlotCache, type SlotCache } from './cache.ts';
+import type { SlotCache } from './cache.ts';
 import { cacheTensorNames, decodeProgram, prefillProgram } from './programs.ts';
 import { rowViews } from './row.ts';
 import type { RowOutputs } from './sample.ts';
@@ -66,23 +66,20 @@ export interface DecoderOptions {
   /** Where to run prefills: they are too few to pay for packing. */
   readonly prefill: Programs;
   readonly decode: Programs;
-  readonly slots: number;
-  /** Longest sequence, prompt and completion. */
-  readonly positions: number;
+  /** Where keys and values live: its contents need not outlive the decoder. */
+  readonly cache: SlotCache;
   /** Runs a binding, and times it. */
   readonly run: (binding: Binding) => void;
 }
 
-/** Prompts are padded to a multiple of this; the cache holds a multiple of `cacheBucket`. */
+/** Prompts are padded to a multiple of this. */
 const promptBucket = 16;
-const cacheBucket = 64;
 const roundUp = (n: number, multiple: number): number => Math.ceil(n / multiple) * multiple;
 const powerOfTwo = (n: number): number => 2 ** Math.ceil(Math.log2(n));
 const inverse = (temperature: number): number => (temperature > 0 ? 1 / temperature : 1);
 
 export function createDecoder(options: DecoderOptions): Decoder {
-  const { model, slots, run } = options;
-  const cache = createSlotCache(model, slots, roundUp(options.positions, cacheBucket));
+  const { model, cache, run } = options;
   let current: DecodeStep | undefined;
 
   return {

@@ -4,6 +4,7 @@ import type { Rng } from '../core/rng.ts';
 import type { Binding, Engine } from '../engine/engine.ts';
 import type { CausalModel } from '../models/causal-model.ts';
 import type { Parameters } from '../nn/parameters.ts';
+import { type SlotCache, slotCache } from './cache.ts';
 import { createDecoder, createPrograms, type Decoder, type Programs } from './decoder.ts';
 import { fingerprint } from './fingerprint.ts';
 import { extend, type Row, type TokenLogProb } from './row.ts';
@@ -104,6 +105,7 @@ export function createGenerator(options: GeneratorOptions): Generator {
   const weights = parameters.arrays();
   const live = createPrograms(engine, model, weights, false);
   let packed: { readonly programs: Programs; readonly of: string } | undefined;
+  let spare: SlotCache | undefined;
   const time = { engine: 0, total: 0 };
   const run = (binding: Binding): void => {
     const start = clock();
@@ -130,18 +132,22 @@ export function createGenerator(options: GeneratorOptions): Generator {
       const slots = Math.min(options.batchSize ?? 32, rows.length);
       const longest = Math.max(...rows.map(({ prompt }) => prompt.length));
       const steps = Math.ceil(rows.length / slots) * options.maxNewTokens;
+      const length = Math.min(longest + options.maxNewTokens, model.maxPositions);
+      // Taken while in use, so that calls at the same time do not share it; kept for the next call afterwards.
+      const cache = slotCache(model, slots, length, spare);
+      spare = undefined;
       const decoder = createDecoder({
         model,
         prefill: live,
         decode: prepack === true || (prepack === 'auto' && steps >= packingSteps) ? packedPrograms() : live,
-        slots,
-        positions: Math.min(longest + options.maxNewTokens, model.maxPositions),
+        cache,
         run,
       });
       try {
         await decodeAll(rows, slots, decoder, options, model.maxPositions);
       } finally {
         decoder.dispose();
+        spare = cache;
         time.total += clock() - start;
       }
       return rows.map((row) => completionOf(row, options));
@@ -149,6 +155,7 @@ export function createGenerator(options: GeneratorOptions): Generator {
     dispose() {
       live.dispose();
       packed?.programs.dispose();
+      spare = undefined;
     },
   };
 }
