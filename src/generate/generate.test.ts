@@ -1,7 +1,9 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { tinyModel } from '../../test/support/tiny-model.ts';
 import { createRng } from '../core/rng.ts';
+import { createInterpreter } from '../engine/interpreter.ts';
 import { createOrtEngine } from '../engine/ort/ort-engine.ts';
+import { createOrtNodeEngine } from '../engine/ort-node/ort-node-engine.ts';
 import { sequenceLogProbs } from '../parts/reference.ts';
 import { createGenerator, type GenerateOptions, type TokenEvent } from './generate.ts';
 
@@ -98,6 +100,20 @@ describe('generate', () => {
     generator.dispose();
   });
 
+  it('gives the same completions on every engine, which share the cache memory or copy it', async () => {
+    const { model, parameters } = tinyModel(4, { head_dim: 8 });
+    const all: number[][][] = [];
+    for (const other of [engine, createOrtNodeEngine({ threads: 1 }), createInterpreter()]) {
+      const generator = createGenerator({ engine: other, model, parameters });
+      const completions = await generator.generate(prompts, { ...options, n: 2, batchSize: 3 });
+      all.push(completions.map(({ ids }) => ids));
+      generator.dispose();
+      if (other !== engine) other.dispose();
+    }
+    expect(all[1]).toEqual(all[0]);
+    expect(all[2]).toEqual(all[0]);
+  });
+
   it('reports tokens as they come, entropies and the likeliest tokens', async () => {
     const generator = createGenerator({ engine, model, parameters });
     const events: TokenEvent[] = [];
@@ -168,6 +184,22 @@ describe('generate', () => {
     const stopAlways = { ...options, stopIds: new Set(Array.from({ length: 23 }, (_, id) => id)) };
     const [late] = await generator.generate([[3]], { ...stopAlways, minNewTokens: 4 });
     expect(late!.ids.slice(0, 3)).toEqual([23, 23, 23]); // the only token that stops nothing
+    generator.dispose();
+  });
+
+  it('stops at weights that are not numbers, and works again afterwards', async () => {
+    const { model, parameters } = tinyModel(4);
+    const generator = createGenerator({ engine, model, parameters });
+    const wanted = await generator.generate(prompts, options);
+    const norm = parameters.arrays()['model.norm.weight'] as Float32Array;
+    const kept = norm.slice();
+    norm.fill(Number.NaN);
+    for (const temperature of [0, 1]) {
+      const call = generator.generate(prompts, { ...options, temperature });
+      await expect(call).rejects.toThrow(/token 1\): expected logits that are numbers, received NaN/);
+    }
+    norm.set(kept);
+    expect(await generator.generate(prompts, options)).toEqual(wanted);
     generator.dispose();
   });
 

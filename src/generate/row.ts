@@ -1,4 +1,5 @@
 /** One completion in the making: draws its tokens, and decides when it ends. */
+import { NumericError } from '../core/errors.ts';
 import type { HostTensor } from '../core/host-tensor.ts';
 import type { Completion, GenerateOptions, TokenEvent } from './generate.ts';
 import {
@@ -53,6 +54,7 @@ export function rowViews(outputs: Readonly<Record<string, HostTensor>>): RowOutp
  * Adds the next token to an unfinished row and ends it when it is complete.
  *
  * @param room tokens that still fit into the model's context
+ * @throws NumericError when the model's logits are NaN
  */
 export function extend(row: Row, outputs: RowOutputs, options: GenerateOptions, room: number): void {
   const { token, logProb: samplingLogProb } = draw(row, outputs, options);
@@ -61,6 +63,14 @@ export function extend(row: Row, outputs: RowOutputs, options: GenerateOptions, 
   const logNormalizer = highest + outputs.logTotal[0]!;
   const logProb = outputs.logits[token]! - logNormalizer;
   const position = row.ids.length;
+  if (Number.isNaN(logProb)) {
+    throw new NumericError({
+      where: `generate(prompt ${row.promptIndex + 1}, token ${position + 1})`,
+      expected: 'logits that are numbers',
+      received: 'NaN',
+      fix: 'Check the weights: a training step may have diverged',
+    });
+  }
   row.ids.push(token);
   row.logProbs.push(logProb);
   row.samplingLogProbs.push(samplingLogProb);

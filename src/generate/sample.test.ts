@@ -108,6 +108,13 @@ describe('draws', () => {
     // Truncated to one token, its probability is 1.
     expect(drawWithOptions(logits, 0.91, { ...options, topK: 1 }, context)).toEqual({ token: 0, logProb: 0 });
   });
+  it('refuses logits that leave no token', () => {
+    const options = { temperature: 1, topK: 1, topP: 1, minNewTokens: 1 };
+    const context = { prompt: [], ids: [], stopIds: new Set([0, 1]) };
+    expect(() => drawWithOptions(Float32Array.of(1, 2), 0.5, options, context)).toThrow(
+      /expected a token with a finite logit, received a highest logit of -Infinity/,
+    );
+  });
   it('by block: the token of the plain inversion, also at block borders and among zeros', () => {
     const weights = Float32Array.of(0, 0, 0.25, 0.25, 0, 0, 0, 0, 0.5, 0, 1, 0);
     const sums = Float32Array.of(0.25, 0.25, 0.5, 1);

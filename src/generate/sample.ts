@@ -1,4 +1,5 @@
 /** Choosing a token from a distribution. */
+import { NumericError } from '../core/errors.ts';
 
 export interface SamplingOptions {
   /** 0 takes the most likely token; otherwise the logits are divided by it. */
@@ -166,6 +167,7 @@ export interface DrawContext {
  *
  * @param logits one row, [V]
  * @param u uniform number in [0, 1)
+ * @throws NumericError when no token is left or a logit is not a number
  * @source repetition penalty: Keskar et al. 2019, section 4.1
  */
 export function drawWithOptions(
@@ -176,6 +178,14 @@ export function drawWithOptions(
 ): Draw {
   const scores = adjust(logits, options, context);
   const highest = peakOf(scores);
+  if (!Number.isFinite(highest)) {
+    throw new NumericError({
+      where: 'drawWithOptions',
+      expected: 'a token with a finite logit',
+      received: `a highest logit of ${highest}`,
+      fix: 'Allow at least one token that is not a stop token; check the weights for NaN',
+    });
+  }
   if (options.temperature === 0) return { token: scores.indexOf(highest), logProb: 0 };
   for (let i = 0; i < scores.length; i++) scores[i] = Math.exp((scores[i]! - highest) / options.temperature);
   const total = sumOf(scores, undefined);
