@@ -124,7 +124,7 @@ async function runStages(pipeline: Pipeline, stages: Stages): Promise<Quickstart
         batchSize: 32,
         evaluationBatchSize: 32,
         maxSteps: steps.dpo,
-        learningRate: 2e-4,
+        learningRate: 1e-4,
         beta: 0.3,
       }),
     }),

@@ -40,19 +40,19 @@ export const sizes: Readonly<Record<SizeName, Sizes>> = {
   },
   /** The default: under four minutes on two cores. */
   small: {
-    vocabulary: 1200,
+    vocabulary: 1600,
     model: { hidden: 128, intermediate: 352, layers: 4, heads: 4 },
-    demonstrations: 12_000,
+    demonstrations: 16_000,
     pairs: { train: 1600, heldOut: 300 },
     prompts: 3000,
-    steps: { sft: 500, rewardModel: 100, dpo: 100 },
+    steps: { sft: 800, rewardModel: 80, dpo: 80 },
     ppo: { iterations: 40, batch: 64 },
-    evaluation: { usual: 256, hazards: 128, borderline: 64 },
-    bestOf: 16,
+    evaluation: { usual: 512, hazards: 128, borderline: 64 },
+    bestOf: 8,
   },
   /** Five times the model and more of everything, in about half an hour. */
   base: {
-    vocabulary: 1200,
+    vocabulary: 1600,
     model: { hidden: 256, intermediate: 688, layers: 6, heads: 8 },
     demonstrations: 24_000,
     pairs: { train: 4000, heldOut: 600 },
