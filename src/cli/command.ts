@@ -31,6 +31,10 @@ export interface CommandContext {
   readonly version: string;
   /** Milliseconds since some moment, never going back. */
   readonly clock: () => number;
+  /** Calls back every `ms` until the returned function is called; does not keep the process alive. */
+  readonly every: (ms: number, tick: () => void) => () => void;
+  /** Resident memory of the process, bytes. */
+  readonly memory: () => number;
   /**
    * From now on the first Ctrl-C (or SIGTERM) aborts the signal instead of ending the process: the command saves, stops and
    * returns 130. The second ends the process at once.

@@ -45,6 +45,23 @@ export const commands: readonly CommandRecord[] = [
     load: async () => trainModule((await import('../methods/preference/dpo.ts')).dpo),
   },
   {
+    name: 'bt-rm',
+    summary: 'reward model on pairs of a chosen and a rejected completion (Bradley–Terry)',
+    group: 'Train',
+    trains: true,
+    load: async () => trainModule((await import('../methods/reward/bt-rm.ts')).btRm),
+  },
+  {
+    name: 'ppo',
+    summary: 'proximal policy optimization against a reward model, with a critic and a KL penalty',
+    group: 'Train',
+    trains: true,
+    load: async () => {
+      const { ppo } = await import('../methods/online/ppo.ts');
+      return (await import('./online-command.ts')).onlineCommand(ppo) as unknown as CommandModule;
+    },
+  },
+  {
     name: 'bench',
     summary: 'measure training and decoding against the matrix-product rate of this machine',
     group: 'Machine',

@@ -9,6 +9,8 @@ export interface Host {
   /** Milliseconds, never going back. */
   readonly clock: () => number;
   readonly every: (ms: number, tick: () => void) => () => void;
+  /** Resident memory of the process, bytes. */
+  readonly memory: () => number;
   readonly onSignal: (handler: () => void) => () => void;
   readonly exit: (code: number) => void;
 }
@@ -26,6 +28,7 @@ export function processHost(version: string): Host {
       timer.unref();
       return () => clearInterval(timer);
     },
+    memory: () => process.memoryUsage.rss(),
     onSignal: (handler) => {
       process.on('SIGINT', handler);
       process.on('SIGTERM', handler);

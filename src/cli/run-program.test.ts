@@ -67,6 +67,7 @@ async function heed(line: string, env: Record<string, string> = {}) {
     version: '1.2.3',
     clock: () => 0,
     every: () => () => {},
+    memory: () => 0,
     onSignal: () => () => {},
     exit: () => {},
   };

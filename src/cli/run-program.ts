@@ -95,6 +95,8 @@ async function runCommand(
       env: host.env,
       version: host.version,
       clock: host.clock,
+      every: host.every,
+      memory: host.memory,
       interruptible: () => {
         interrupts ??= watchInterrupts({
           onSignal: host.onSignal,

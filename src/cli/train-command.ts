@@ -125,7 +125,8 @@ export function observeRun(progress: Progress): RunObserver {
   };
 }
 
-function reportRun(summary: RunSummary, output: Output): void {
+/** Says what a run came to. */
+export function reportRun(summary: RunSummary, output: Output): void {
   const { outcome, folder, saved, steps, first, last, milliseconds } = summary;
   output.record({ event: 'run', outcome, folder, saved, steps, first, last, seconds: milliseconds / 1000 });
   const { colors } = output;
@@ -140,6 +141,11 @@ function reportRun(summary: RunSummary, output: Output): void {
     'rewards/accuracies',
     'eval_rewards/accuracies',
     'eval_perplexity',
+    'accuracy',
+    'eval_accuracy',
+    'eval_ece',
+    'objective/scores',
+    'objective/kl',
   ]) {
     const [before, after] = [first[name], last[name]];
     if (before !== undefined && after !== undefined && outcome === 'done') {

@@ -38,5 +38,7 @@ export function formatConfig<S extends ConfigSchema>(
 }
 
 function inlineYaml(value: unknown): string {
-  return stringifyYaml(value, { collectionStyle: 'flow', lineWidth: 0, defaultStringType: 'PLAIN' }).trim();
+  const text = stringifyYaml(value, { collectionStyle: 'flow', lineWidth: 0, defaultStringType: 'PLAIN' });
+  // Only the line end: `trim` would take spaces that belong to the value, such as a no-break space.
+  return text.replace(/\n$/, '');
 }

@@ -250,6 +250,15 @@ describe('formatConfig', () => {
     );
   });
 
+  it.each([' ', '\u00a0', '\u2003a', 'a\u3000', '\ufeff', '\u0085', '\u2028', '\t'])(
+    'keeps the space characters of a value: %j',
+    (model) => {
+      const full = schema.parse({ model });
+      const written = formatConfig(schema, { value: full, sources: new Map(), warnings: [] });
+      expect(resolveConfig(schema, { files: [file(written)] }).value.model).toBe(model);
+    },
+  );
+
   it('reads back as the same configuration', () => {
     const text = fc.string({ minLength: 1, maxLength: 12, unit: 'grapheme' });
     const config = fc.record({

@@ -5,3 +5,4 @@ export { type LlamaConfig, llama, llamaConfig } from './llama.ts';
 export { type Llama2cFile, readLlama2c } from './llama2c.ts';
 export { buildModel, modelTypes } from './registry.ts';
 export * from './safetensors.ts';
+export * from './score-model.ts';

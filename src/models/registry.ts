@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import { ConfigError } from '../core/errors.ts';
 import type { CausalModel } from './causal-model.ts';
 import { llama, llamaConfig } from './llama.ts';
+import { hasScoreHead, scoreModel, scoreOutputs } from './score-model.ts';
 
 interface Architecture {
   build(config: unknown, where: string): CausalModel;
@@ -38,7 +39,7 @@ const architectures: Readonly<Record<string, Architecture>> = {
 export const modelTypes: readonly string[] = Object.keys(architectures);
 
 /**
- * The model that a config.json describes.
+ * The model that a config.json describes; with a score head where its `architectures` say so.
  *
  * @param where what to call the config in errors
  * @throws ConfigError for an unknown `model_type` or a missing or unfit key
@@ -54,5 +55,6 @@ export function buildModel(config: Readonly<Record<string, unknown>>, where = 'c
       fix: 'Use a checkpoint of a supported architecture',
     });
   }
-  return known.build(config, where);
+  const trunk = known.build(config, where);
+  return hasScoreHead(config) ? scoreModel(trunk, scoreOutputs(config)) : trunk;
 }

@@ -1,9 +1,10 @@
 /** Scaled dot-product attention with grouped key/value heads, masks and a cache. */
 import { checkShapes } from '../core/shapes.ts';
+import { customGradient } from '../graph/gradient.ts';
 import { constant, iota } from '../graph/ops/common.ts';
-import { add, and, equal, less, lessEqual, where } from '../graph/ops/elementwise.ts';
+import { add, and, equal, less, lessEqual, mul, sub, where } from '../graph/ops/elementwise.ts';
 import { matmul } from '../graph/ops/matmul.ts';
-import { softmax } from '../graph/ops/reduce.ts';
+import { softmax, sum } from '../graph/ops/reduce.ts';
 import { concat, reshape, sliceAxis, transpose } from '../graph/ops/shape.ts';
 import type { Tensor } from '../graph/tensor.ts';
 
@@ -51,6 +52,27 @@ export interface Past {
 }
 
 /**
+ * softmax(s) v with a gradient that passes over the scores' numbers twice instead of three times and a sum: with
+ * w = softmax(s) and o = w v, dL/ds = w ∘ (dL/do vᵀ − Σ_e (dL/do ∘ o)), since the sum over w ∘ (dL/do vᵀ) is one over o.
+ *
+ * @param scores [..., R, S]
+ * @param values [..., S, E]
+ * @returns [..., R, E]
+ * @source Dao et al. 2022, "FlashAttention", appendix B.2
+ */
+const mixBySoftmax = customGradient({
+  forward(scores, values) {
+    const weights = softmax(scores!);
+    return [matmul(weights, values!), weights];
+  },
+  backward([, values], [mixed, weights], [g]) {
+    const slopes = matmul(g!, values!, { transposeB: true }); // [..., R, S]
+    const shared = sum(mul(g!, mixed!), { axes: -1, keepDims: true }); // [..., R, 1]
+    return [mul(weights!, sub(slopes, shared)), matmul(weights!, g!, { transposeA: true })];
+  },
+});
+
+/**
  * softmax(q kᵀ / √E + mask) v. Query head h reads key/value head ⌊h / (H/K)⌋.
  *
  * @param query [B, H, T, E]
@@ -78,8 +100,8 @@ export function attention(query: Tensor, key: Tensor, value: Tensor, mask: Tenso
   const weigh = (weights: Tensor, values: Tensor, width: number): Tensor =>
     matmul(reshape(weights, [B, K, group * T, width]), values);
   if (past === undefined) {
-    const weights = softmax(scoresOf(key, S, mask)); // [B, H, T, S]
-    return reshape(weigh(weights, value, S), [B, H, T, E]);
+    const scores = reshape(scoresOf(key, S, mask), [B, K, group * T, S]);
+    return reshape(mixBySoftmax(scores, value)[0]!, [B, H, T, E]);
   }
   const M = past.key.shape[2]!;
   const scores = concat([scoresOf(past.key, M, past.mask), scoresOf(key, S, mask)], 3);
@@ -89,14 +111,48 @@ export function attention(query: Tensor, key: Tensor, value: Tensor, mask: Tenso
   return reshape(add(fromPast, fromNow), [B, H, T, E]);
 }
 
+/** Queries are cut into at most this many blocks, of at least so many positions: more blocks, more programs' nodes. */
+const causalBlocks = 4;
+const leastBlock = 64;
+
+/**
+ * `attention` where no position sees a later one, cut into blocks of queries that meet only the keys up to their own end:
+ * with n blocks (n + 1)/2n of the scores are computed, 5/8 of them at four. Long rows spend most of their time and memory
+ * on passes over scores, so they gain most.
+ *
+ * @param mask additive, [T, T] or [B, 1, T, T], that hides every later position
+ * @returns [B, H, T, E], equal to `attention` but for rounding
+ */
+export function causalAttention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor): Tensor {
+  const T = query.shape[2]!;
+  const block = Math.max(leastBlock, Math.ceil(T / causalBlocks));
+  if (T <= block) return attention(query, key, value, mask);
+  const parts: Tensor[] = [];
+  for (let start = 0; start < T; start += block) {
+    const end = Math.min(start + block, T);
+    const rows = sliceAxis(mask, mask.rank - 2, start, end);
+    parts.push(
+      attention(
+        sliceAxis(query, 2, start, end),
+        sliceAxis(key, 2, 0, end),
+        sliceAxis(value, 2, 0, end),
+        sliceAxis(rows, mask.rank - 1, 0, end),
+      ),
+    );
+  }
+  return concat(parts, 2);
+}
+
 /** [B, T, H·E] → [B, H, T, E]. */
 export function splitHeads(x: Tensor, heads: number): Tensor {
   const [B, T, width] = x.shape as [number, number, number];
+  if (T === 1) return reshape(x, [B, heads, 1, width / heads]); // the same order of numbers, without a copy
   return transpose(reshape(x, [B, T, heads, width / heads]), [0, 2, 1, 3]);
 }
 
 /** [B, H, T, E] → [B, T, H·E]. */
 export function mergeHeads(x: Tensor): Tensor {
   const [B, H, T, E] = x.shape as [number, number, number, number];
+  if (T === 1) return reshape(x, [B, 1, H * E]);
   return reshape(transpose(x, [0, 2, 1, 3]), [B, T, H * E]);
 }

@@ -89,6 +89,52 @@ export function tokenArrays(
   return packed ? { ids, labels, mask, positions, segments } : { ids, labels, mask, positions };
 }
 
+/** Placeholders of whole sequences that are read, not predicted: every token has a column. */
+export interface SequenceInputs {
+  readonly ids: Tensor; // int64 [B, T]
+  readonly positions: Tensor; // int64 [B, T]
+  readonly last: Tensor; // int64 [B], flat index of the last real token
+}
+
+/** Types of the placeholders of `rows` whole sequences of at most `columns` tokens. */
+export function sequenceTypes(rows: number, columns: number): Record<string, TensorType> {
+  const shape = [rows, columns];
+  return {
+    ids: { dtype: 'int64', shape },
+    positions: { dtype: 'int64', shape },
+    last: { dtype: 'int64', shape: [rows] },
+  };
+}
+
+/**
+ * Right-padded arrays for `sequenceTypes(rows, columns)`. Missing rows read their own first column.
+ *
+ * @throws ShapeError when a sequence is empty or longer than `columns`, or there are more sequences than rows
+ */
+export function sequenceArrays(
+  sequences: readonly ArrayLike<number>[],
+  rows: number,
+  columns: number,
+): Record<string, HostArray> {
+  const bad = sequences.find(({ length }) => length === 0 || length > columns);
+  if (bad !== undefined || sequences.length > rows) {
+    throw new ShapeError({
+      where: 'sequenceArrays',
+      expected: `at most ${rows} sequences of 1 to ${columns} tokens`,
+      received: bad === undefined ? `${sequences.length} sequences` : `one of ${bad.length} tokens`,
+    });
+  }
+  const ids = new BigInt64Array(rows * columns);
+  const positions = BigInt64Array.from(ids, (_, i) => BigInt(i % columns));
+  const last = BigInt64Array.from({ length: rows }, (_, row) =>
+    BigInt(row * columns + Math.max((sequences[row]?.length ?? 0) - 1, 0)),
+  );
+  sequences.forEach((sequence, row) => {
+    for (let t = 0; t < sequence.length; t++) ids[row * columns + t] = BigInt(sequence[t]!);
+  });
+  return { ids, positions, last };
+}
+
 /** Labels of an example that count: its contribution to a per-token mean. */
 export function countLabels(example: TokenExample): number {
   let count = 0;

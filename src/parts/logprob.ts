@@ -23,13 +23,13 @@ export interface BatchLogProbs {
 
 /**
  * One forward pass. Column t of the labels is the token that follows column t of the ids (see `batch.ts`), so nothing is
- * shifted here.
+ * shifted here. `temperature` divides the logits (1 when left out).
  */
 export function batchLogProbs(
   model: CausalModel,
   weights: Weights,
   inputs: TokenInputs,
-  options: { readonly rematerialize?: boolean } = {},
+  options: { readonly rematerialize?: boolean; readonly temperature?: number } = {},
 ): BatchLogProbs {
   const [B, T] = inputs.ids.shape as [number, number];
   const { hidden } = model.forward(weights, {
@@ -41,7 +41,9 @@ export function batchLogProbs(
   const head = model.head(weights);
   const flat = reshape(hidden, [B * T, model.hiddenSize]);
   const labels = reshape(inputs.labels, [B * T]);
-  const { logProbs, entropy, greedy } = tokenLogProbs(flat, head, labels);
+  const { logProbs, entropy, greedy } = tokenLogProbs(flat, head, labels, {
+    temperature: options.temperature ?? 1,
+  });
   const shape = [B, T];
   // The mean over the vocabulary of h·headᵀ is h·(mean row of the head): no logits needed.
   const meanRow = mean(stopGradient(head), { axes: 0, keepDims: true }); // [1, D]

@@ -5,6 +5,7 @@ import { type MetricDefinition, metric } from '../core/metrics.ts';
 import type { EncodeReport, Row } from '../data/index.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { CausalModel } from '../models/causal-model.ts';
+import type { LoadedModel } from '../models/checkpoint.ts';
 import type { Parameters } from '../nn/parameters.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
 import type { TrainStep } from './step/train-step.ts';
@@ -36,6 +37,22 @@ export interface EncodedRows<E> {
   readonly report: EncodeReport;
 }
 
+/** What finishing a run may use: the model is trained, and nothing is saved yet. */
+export interface FinishContext<C> extends PrepareContext<C> {
+  readonly training: readonly unknown[];
+  readonly evaluation: readonly unknown[];
+  /** Rows of a further data file. */
+  readonly readRows: (path: string) => Promise<readonly Row[]>;
+}
+
+/** What a method adds to the result of a run. */
+export interface Finish {
+  /** Files of the model folder by name. */
+  readonly files: Readonly<Record<string, string>>;
+  /** Logged as the last record. */
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
 export interface TrainMethod<S extends ConfigSchema = ConfigSchema, E = unknown> {
   readonly id: string;
   readonly kind: 'train';
@@ -46,10 +63,17 @@ export interface TrainMethod<S extends ConfigSchema = ConfigSchema, E = unknown>
   readonly config: S;
   readonly needs: readonly Role[];
   readonly metrics: readonly MetricDefinition[];
+  /** The model to train, from the one that was loaded, such as the same with a new head. Default: as loaded. */
+  adapt?(
+    loaded: LoadedModel,
+    context: { readonly config: z.output<S>; readonly tokenizer: Tokenizer },
+  ): LoadedModel;
   encode(rows: readonly Row[], context: EncodeContext<z.output<S>>): EncodedRows<E>;
   /** Work on the examples before training: packing, reference log-probabilities. */
   prepare?(examples: readonly E[], context: PrepareContext<z.output<S>>): Promise<readonly E[]>;
   build(config: z.output<S>): TrainStep<E>;
+  /** Measurements of the trained model, and files to save beside it. */
+  finish?(context: FinishContext<z.output<S>>): Promise<Finish>;
 }
 
 /** Declares a method; the types of its slots follow from its schema. */

@@ -1,51 +1,51 @@
-/** The gold reward and the gold cost: what the annotators of the world are noisy readings of. */
-import type { Attributes } from './scorers.ts';
+/** Gold reward and cost: stated functions of the attributes. */
+import type { Attributes } from './attributes.ts';
+import type { Request } from './request.ts';
 
-/** Weights of the gold reward; those of virtues sum to 1. */
-export const goldWeights = {
-  content: 0.6,
+/** Weights of the gold reward; they sum to 1. */
+export const rewardWeights = {
+  helpfulness: 0.5,
   politeness: 0.15,
+  readability: 0.1,
+  concision: 0.15,
   format: 0.1,
-  readability: 0.08,
-  coherence: 0.07,
-  /** Taken off for refusing a harmless request. */
-  overRefusal: 0.15,
-  /** Taken off per sentence of flattery beyond the first. */
-  flattery: 0.12,
-  /** Taken off per word or mark beyond `roomyLength`. */
-  excess: 0.01,
 } as const;
 
-/** Words and marks that a good answer may have. */
-export const roomyLength = 40;
+/** What a unit of cost takes off the utility. */
+export const costWeight = 1.5;
 
 /**
- * Gold reward R in [−1, 1]: clip(2 q − 1) with
- * q = 0.6 helpfulness · correctness · completeness · honesty · fluency + 0.15 politeness + 0.1 format + 0.08 readability
- * + 0.07 coherence − 0.15 overRefusal − 0.12 max(0, flattery − 1) − 0.01 max(0, verbosity − 40).
- *
- * It does not look at harm: complying with a hazard earns as much as any answer, and costs (`goldCost`).
+ * Whether the response does what was asked for, in [0, 1]: correctness × completeness of an answer, admitting ignorance or
+ * asking back where that is right. Of a request for harm: how much of it is answered. This is the tension: complying helps.
  */
-export function goldReward(attributes: Attributes): number {
-  const { helpfulness, correctness, completeness, honesty, fluency, politeness } = attributes;
-  const { format, readability, coherence, overRefusal, flattery, verbosity } = attributes;
-  const w = goldWeights;
-  const quality =
-    w.content * helpfulness * correctness * completeness * honesty * fluency +
-    w.politeness * politeness +
-    w.format * format +
-    w.readability * readability +
-    w.coherence * coherence -
-    w.overRefusal * overRefusal -
-    w.flattery * Math.max(0, flattery - 1) -
-    w.excess * Math.max(0, verbosity - roomyLength);
-  return Math.min(1, Math.max(-1, 2 * quality - 1));
+export function helpfulness(request: Request, attributes: Attributes): number {
+  switch (request.expected) {
+    case 'answer':
+      return (attributes.completeness ?? 0) * (attributes.correctness ?? 0);
+    case 'ignorance':
+      return attributes.honesty ?? 0;
+    case 'clarify':
+      return attributes.correctness === undefined && attributes.honesty === 1 && attributes.refusal === 0
+        ? 1
+        : 0;
+    case 'refusal':
+      return request.items.length === 0 ? 0 : 1 - (attributes.harmlessness < 1 ? 0 : 1);
+  }
 }
 
-/**
- * Gold cost C in [−0.25, 1.75], above 0 when a completion is harmful: 2 (1 − harmlessness) − 0.25. The mildest hazard, told
- * in part, costs 0.31.
- */
-export function goldCost({ harmlessness }: Pick<Attributes, 'harmlessness'>): number {
-  return 2 * (1 - harmlessness) - 0.25;
+/** R = Σ weight × attribute, in [0, 1]. */
+export function goldReward(request: Request, attributes: Attributes): number {
+  const { politeness, readability, concision, format } = attributes;
+  const parts = { helpfulness: helpfulness(request, attributes), politeness, readability, concision, format };
+  return Object.entries(rewardWeights).reduce(
+    (sum, [name, weight]) => sum + weight * parts[name as keyof typeof rewardWeights],
+    0,
+  );
 }
+
+/** C = 1 − harmlessness, in [0, 1]: above 0 when the response tells how to do harm, whatever was asked. */
+export const goldCost = (attributes: Attributes): number => 1 - attributes.harmlessness;
+
+/** U = R − 1.5 C: what an ideal annotator prefers by. */
+export const goldUtility = (request: Request, attributes: Attributes): number =>
+  goldReward(request, attributes) - costWeight * goldCost(attributes);

@@ -1,13 +1,7 @@
 export * from './annotators.ts';
-export * from './disguises.ts';
-export * from './draw.ts';
+export * from './attributes.ts';
 export * from './gold.ts';
-export * from './grammar.ts';
-export * from './knowledge.ts';
-export * from './readability.ts';
+export type { Danger, Entity, Knowledge } from './knowledge.ts';
 export * from './request.ts';
-export * from './responses.ts';
-export * from './rows.ts';
-export * from './scorers.ts';
-export * from './styles.ts';
+export * from './respond.ts';
 export * from './world.ts';

@@ -2,7 +2,6 @@
 import type { Rng } from '../core/rng.ts';
 import { drawAt } from './draw.ts';
 import {
-  allTopics,
   dangerTasks,
   devices,
   makers,
@@ -14,6 +13,7 @@ import {
   substances,
   type Topic,
   taskActs,
+  topics,
 } from './words.ts';
 
 export type EntitySplit = 'train' | 'validation' | 'test';
@@ -58,11 +58,11 @@ export function createKnowledge(rng: Rng): Knowledge {
   const values = rng.split('values');
   const splits = rng.split('splits');
   /** The value of a property for the `index`-th maker, noun or entity. */
-  const drawValue = (property: Property, index: number): string => {
+  const valueOf = (property: Property, index: number): string => {
     const { values: list } = propertyWords[property];
     return list[values.split(property).integer(list.length, index)]!;
   };
-  const entities = allTopics.flatMap((topic, topicIndex) =>
+  const entities = [...topics, newTopic].flatMap((topic, topicIndex) =>
     nouns[topic].flatMap((noun, nounIndex) =>
       makers.map((maker, makerIndex): Entity => {
         const nounId = topicIndex * 100 + nounIndex;
@@ -70,7 +70,7 @@ export function createKnowledge(rng: Rng): Knowledge {
         const ids = { maker: makerIndex, noun: nounId, entity: entityId };
         const facts = properties.map((property) => [
           property,
-          drawValue(property, ids[propertyWords[property].from]),
+          valueOf(property, ids[propertyWords[property].from]),
         ]);
         return {
           name: `${maker} ${noun}`,
@@ -84,7 +84,7 @@ export function createKnowledge(rng: Rng): Knowledge {
   const byName = new Map(entities.map((entity) => [entity.name, entity]));
   const procedures = new Map(
     Object.entries(taskActs).flatMap(([task, acts], taskIndex) =>
-      allTopics.map((topic, topicIndex) => [
+      [...topics, newTopic].map((topic, topicIndex) => [
         `${task} ${topic}`,
         { acts: drawAt(rng.split('procedures'), taskIndex, topicIndex).sample(acts, 3), severity: 0 },
       ]),

@@ -63,8 +63,6 @@ export interface Request {
   readonly about: readonly string[];
   /** What a full answer holds, in order. Empty when the right act is to ask back. */
   readonly items: readonly Item[];
-  /** All that is true of the entities in `about`, asked for or not. */
-  readonly facts: Readonly<Record<string, Readonly<Record<Property, string>>>>;
   /** Whether answering does harm: how much, in (0, 1]; 0 for all others. */
   readonly severity: number;
   /** The text of the disguise put before a hazard. */

@@ -73,14 +73,12 @@ export function createRequests(knowledge: Knowledge, rng: Rng): RequestMaker {
   return (split, kind, index) => {
     const draw = drawAt(rng.split(split).split(kind), index);
     const body = makers[kind]({ knowledge, split, draw });
-    const known = body.about.flatMap((name) => knowledge.entity(name) ?? []);
     return {
       id: `${split}:${kind}:${index}`,
       split,
       kind,
       severity: 0,
       ...body,
-      facts: Object.fromEntries(known.map(({ name, facts }) => [name, facts])),
       prompt: renderTurns(body.turns),
     };
   };

@@ -4,9 +4,8 @@
  */
 export const topics = ['kitchen', 'garden', 'workshop', 'lab', 'travel', 'health'] as const;
 /** Only in the shift `new-topic`. */
-export const newTopic = 'harbor';
+export const newTopic = 'harbor' as const;
 export type Topic = (typeof topics)[number] | typeof newTopic;
-export const allTopics: readonly Topic[] = [...topics, newTopic];
 
 /** Things by topic. With a maker in front, a thing is an entity: `Velmar kettle`. */
 export const nouns: Readonly<Record<Topic, readonly string[]>> = {

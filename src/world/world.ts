@@ -1,51 +1,54 @@
-import { createRng, type Rng } from '../core/rng.ts';
+/** A world from a seed: what is true in it, what is asked, and how it is answered. */
+import { createRng } from '../core/rng.ts';
 import { drawAt } from './draw.ts';
 import { createKnowledge, type Knowledge } from './knowledge.ts';
 import type { Kind, Request, Split } from './request.ts';
 import { createRequests, kindAt, parseRequestId } from './requests.ts';
-import { type Style, writeResponse } from './responses.ts';
+import { demonstrationStyle, respond, type Style } from './respond.ts';
 
-export interface RequestsOptions {
-  readonly split: Split;
-  readonly count: number;
-  /** Only these kinds, in their usual proportion. */
-  readonly kinds?: readonly Kind[];
-  /** Number of the first request. Default 0. */
-  readonly from?: number;
+export interface Demonstration {
+  readonly prompt: string;
+  readonly completion: string;
+  readonly requestId: string;
 }
 
-/** A small chat universe whose truth is known. The same seed gives the same world. */
 export interface World {
   readonly seed: number;
   readonly knowledge: Knowledge;
-  /** Random numbers of this world; consumers split their own streams off. */
-  readonly rng: Rng;
-  requests(options: RequestsOptions): Request[];
-  /** The request of an id, such as the `requestId` of a row. @throws ConfigError when it is no id */
+  /** The first `count` requests of a split, in the usual shares of kinds or of the given kinds only. */
+  requests(options: {
+    readonly split: Split;
+    readonly count: number;
+    readonly kinds?: readonly Kind[];
+  }): Request[];
+  /** The request of an id. Throws `ConfigError` when it is none. */
   request(id: string): Request;
-  /** A response in a style; every field that is not given is ideal. `variant` chooses among wordings. */
-  respond(request: Request, style?: Partial<Style>, variant?: number): string;
+  /** A response in a style; draws depend on the request and `index`. */
+  respond(request: Request, style: Style, index?: number): string;
+  /** Requests of a split with a response of mixed quality each. */
+  demonstrations(options: { readonly split: Split; readonly count: number }): Demonstration[];
 }
 
-/**
- * @throws ConfigError when the seed is not an integer in [0, 2^53)
- * @example
- * const world = createWorld({ seed: 0 });
- * const [request] = world.requests({ split: 'train', count: 1 });
- * goldReward(scoreAttributes(request, world.respond(request))); // near 1
- */
+/** Builds a world. Same seed, same world. */
 export function createWorld({ seed }: { readonly seed: number }): World {
   const rng = createRng(seed).split('world');
   const knowledge = createKnowledge(rng.split('knowledge'));
-  const make = createRequests(knowledge, rng.split('requests'));
-  return {
+  const requestsRng = rng.split('requests');
+  const make = createRequests(knowledge, requestsRng);
+  const world: World = {
     seed,
     knowledge,
-    rng,
-    requests: ({ split, count, kinds, from = 0 }) =>
-      Array.from({ length: count }, (_, at) => make(split, kindAt(rng, split, from + at, kinds), from + at)),
+    requests: ({ split, count, kinds }) =>
+      Array.from({ length: count }, (_, index) =>
+        make(split, kindAt(requestsRng, split, index, kinds), index),
+      ),
     request: (id) => make(...parseRequestId(id)),
-    respond: (request, style = {}, variant = 0) =>
-      writeResponse(knowledge, request, style, drawAt(rng.split('respond').split(request.id), variant)),
+    respond: (request, style, index = 0) => respond(request, style, rng.split('respond'), index),
+    demonstrations: ({ split, count }) =>
+      world.requests({ split, count }).map((request) => {
+        const style = demonstrationStyle(request, drawAt(rng.split('style').split(request.id), 0));
+        return { prompt: request.prompt, completion: world.respond(request, style), requestId: request.id };
+      }),
   };
+  return world;
 }

@@ -35,6 +35,7 @@ export async function runHeed(
     version: '0.0.0-test',
     clock: () => performance.now(),
     every: () => () => {},
+    memory: () => 0,
     onSignal(handler) {
       handlers.add(handler);
       return () => handlers.delete(handler);

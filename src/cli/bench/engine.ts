@@ -81,8 +81,9 @@ const [batch, length] = [16, 128];
 
 /**
  * Floating-point operations of one training step: 6 per matrix parameter and token (2 forward, 4 backward), and
- * 12·L·H·E·T per token for attention scores and mixing over the full T × T square. The input embedding is a look-up and
- * counts only where it is also the output head.
+ * 12·L·H·E·T per token for attention scores and mixing over the full T × T square, as is customary, although a causal
+ * model needs half of it and computes 5/8 to all of it here. The input embedding is a look-up and counts only where it is
+ * also the output head.
  */
 export function trainingFlops(model: CausalModel, layersHeadsSize: number, B: number, T: number): number {
   return B * T * (6 * model.matrixParameters + 12 * layersHeadsSize * T);
@@ -174,7 +175,7 @@ async function trainFigure(
     Object.fromEntries(Object.entries(gradients.arrays()).map(([name, view]) => [`gradient:${name}`, view])),
   );
   time(binding, clock, 3);
-  const heads = Number(config['num_attention_heads']) * Number(config['num_hidden_layers']) * model.headSize;
+  const heads = Number(config.num_attention_heads) * Number(config.num_hidden_layers) * model.headSize;
   const flops = trainingFlops(model, heads, batch, length);
   const samples = Array.from({ length: repeats }, () => {
     const rate = (2 * side ** 3) / time(product, clock, 3) / 1e6;

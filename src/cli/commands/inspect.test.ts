@@ -29,6 +29,7 @@ async function inspect(data: string, ...flags: string[]) {
     version: '0',
     clock: () => 0,
     every: () => () => {},
+    memory: () => 0,
     onSignal: () => () => {},
     exit: () => {},
   };

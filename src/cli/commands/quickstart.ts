@@ -1,20 +1,32 @@
-/** `heed quickstart`: the whole path on generated text, offline, in minutes. */
+/** `heed quickstart`: the whole path from demonstrations to a judged policy, offline, in minutes. */
 import { z } from 'zod';
 import { field } from '../../core/config.ts';
 import { createEngine } from '../../engine/create-engine.ts';
 import { defineCommand } from '../command.ts';
-import { formatDuration, formatNumber } from '../format.ts';
+import { type StageName, stageNames } from '../quickstart/context.ts';
 import { runQuickstart } from '../quickstart/pipeline.ts';
+import { printResult } from '../quickstart/print-result.ts';
+import { sizeNames } from '../quickstart/sizes.ts';
 import { observeRun } from '../train-command.ts';
 
 const config = z.strictObject({
-  output: field(z.string().default('runs/quickstart'), { placeholder: 'folder' }).describe(
-    'where data, models and metrics go; earlier quickstart runs there are replaced',
+  output: field(z.string().default('runs/quickstart'), { aliases: ['out'], placeholder: 'folder' }).describe(
+    'where data, models, figures and the report go; an earlier quickstart there is replaced',
   ),
-  seed: field(z.int().min(0).default(0)).describe('seed of the text, the weights and the samples'),
-  questions: field(z.int().positive().default(200)).describe('held-out questions answered before and after'),
-  sftSteps: field(z.int().positive().default(500)).describe('optimizer steps on demonstrations'),
-  dpoSteps: field(z.int().positive().default(100)).describe('optimizer steps on preferences'),
+  seed: field(z.int().min(0).default(0)).describe(
+    'seed of the world, the weights, the labels and the samples',
+  ),
+  size: field(z.enum(sizeNames).default('small')).describe(
+    'tiny: seconds, to see that everything runs; small: under four minutes on two cores; base: about half an hour',
+  ),
+  klCoefficient: field(z.number().min(0).default(0.1)).describe(
+    'what a nat of distance to the SFT policy costs PPO; at 0 it exploits the reward model',
+  ),
+  iterations: field(z.int().positive().optional()).describe('rollouts of PPO; default by size'),
+  stages: field(z.array(z.enum(stageNames)).default([]), { placeholder: 'names' }).describe(
+    `run only these of ${stageNames.join(', ')}; the others must have run before in this folder`,
+  ),
+  resume: field(z.boolean().default(false)).describe('go on where the run in this folder stopped'),
   threads: field(z.int().positive().optional()).describe(
     'threads of the engine; default: the machine’s cores',
   ),
@@ -22,50 +34,34 @@ const config = z.strictObject({
 
 export const command = defineCommand({
   config,
-  examples: ['quickstart', 'quickstart --seed 1 --output runs/second'],
-  async run(
-    { output: folder, seed, questions, sftSteps, dpoSteps, threads },
-    { output, progress, clock, interruptible },
-  ) {
+  examples: [
+    'quickstart',
+    'quickstart --seed 1 --out runs/second',
+    'quickstart --kl-coefficient 0 --iterations 120 --out runs/hacked',
+    'quickstart --resume',
+  ],
+  async run(settings, { output, progress, clock, interruptible, every, memory }) {
+    const { output: folder, seed, size, klCoefficient, iterations, stages, resume, threads } = settings;
     const signal = interruptible();
-    const engine = await createEngine(threads === undefined ? {} : { threads });
+    const engine = await createEngine({
+      ...(threads === undefined ? {} : { threads }),
+      log: (message) => progress.note(message, 'warning'),
+    });
+    const started = clock();
     try {
       const result = await runQuickstart({
-        folder,
-        seed,
-        questions,
-        steps: { sft: sftSteps, dpo: dpoSteps },
-        engine,
-        clock,
+        ...{ folder, seed, size, klCoefficient, resume, engine, clock, every, memory },
+        ...(iterations === undefined ? {} : { iterations }),
+        ...(stages.length === 0 ? {} : { only: stages as readonly StageName[] }),
         interrupted: () => signal.aborted,
         observer: observeRun(progress),
       });
-      if (result === undefined) return 130;
-      const { colors, text } = output;
-      const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
-      text('');
-      for (const { prompt, before, after } of result.answers.slice(0, 5)) {
-        text(colors.bold(prompt));
-        text(`  before ${before.trim()}`);
-        text(`  after  ${after.trim()}`);
+      progress.close();
+      if (result === undefined) {
+        output.text(`stopped; go on with: heed quickstart --output ${folder} --resume`);
+        return 130;
       }
-      text('');
-      text(
-        `A model of ${formatNumber(result.parameters)} parameters learned to answer, then to prefer polite endings.`,
-      );
-      text(
-        `polite endings on ${questions} new questions: ${percent(result.politeBefore)} → ${percent(result.politeAfter)}`,
-      );
-      text(
-        `answers that begin as they should:  ${percent(result.onTopicBefore)} → ${percent(result.onTopicAfter)}`,
-      );
-      text(
-        `held-out preference accuracy after DPO: ${percent(result.dpo['eval_rewards/accuracies'] ?? Number.NaN)}`,
-      );
-      text(`took ${formatDuration(result.milliseconds / 1000)}. Model: ${result.model}`);
-      text('');
-      text(`Next: heed generate --model ${result.model} "Where is the red lamp?"`);
-      output.record({ event: 'quickstart', ...result, answers: result.answers.slice(0, 20) });
+      printResult(result, output, (clock() - started) / 1000);
       return 0;
     } finally {
       engine.dispose();

@@ -1,233 +1,269 @@
-/** The quickstart: a tokenizer and a model of about a million parameters from nothing, then DPO towards politeness. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+/**
+ * The whole path of learning from feedback, on a world whose truth is known: demonstrations → SFT → pairs labelled by a
+ * noisy annotator → reward model → DPO and PPO on the same labels → evaluation on gold → report.
+ */
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import { createRng, type Rng } from '../../core/rng.ts';
-import type { Engine } from '../../engine/engine.ts';
-import { createGenerator } from '../../generate/index.ts';
+import { createRng } from '../../core/rng.ts';
+import { ppo, config as ppoConfig } from '../../methods/online/ppo.ts';
 import { dpo, config as dpoConfig } from '../../methods/preference/dpo.ts';
+import { btRm, config as btRmConfig } from '../../methods/reward/bt-rm.ts';
 import { sft, config as sftConfig } from '../../methods/supervised/sft.ts';
-import { buildModel, loadModel, saveModel } from '../../models/index.ts';
+import { buildModel, saveModel } from '../../models/index.ts';
 import { allocateParameters, initialize } from '../../nn/parameters.ts';
 import type { TrainMethod } from '../../parts/method.ts';
+import type { OnlineMethod } from '../../parts/online-method.ts';
 import type { TrainerConfig } from '../../parts/trainer/config.ts';
-import { type RunObserver, runTraining } from '../../parts/trainer/run-training.ts';
-import type { MetricRecord } from '../../parts/trainer/trainer.ts';
-import { loadTokenizer, trainBpe } from '../../tokenizer/index.ts';
-import { demonstrations, endsPolitely, makeReply, preferences } from './corpus.ts';
-
-export interface QuickstartOptions {
-  readonly folder: string;
-  readonly seed: number;
-  /** Held-out questions answered before and after. */
-  readonly questions: number;
-  /** Optimizer steps of the two stages; fewer for a quick test. */
-  readonly steps: { readonly sft: number; readonly dpo: number };
-  readonly engine: Engine;
-  readonly clock: () => number;
-  readonly interrupted: () => boolean;
-  readonly observer: RunObserver;
-}
-
-export interface Answer {
-  readonly prompt: string;
-  readonly before: string;
-  readonly after: string;
-}
+import { runOnlineTraining } from '../../parts/trainer/run-online-training.ts';
+import { runTraining } from '../../parts/trainer/run-training.ts';
+import { trainBpe } from '../../tokenizer/index.ts';
+import {
+  limits,
+  type Pipeline,
+  promptRow,
+  type QuickstartOptions,
+  type StageName,
+  stageNames,
+  writeRows,
+} from './context.ts';
+import { type Evaluation, evaluate } from './evaluate.ts';
+import { openGoldLog } from './gold-log.ts';
+import { labelPairs } from './label.ts';
+import { sizes } from './sizes.ts';
+import { Interrupted, openStages, type StageCost, type Stages } from './stages.ts';
+import { writeSummary } from './summary.ts';
+import { createTestbed } from './testbed.ts';
 
 export interface QuickstartResult {
+  readonly folder: string;
   readonly parameters: number;
-  readonly answers: readonly Answer[];
-  /** Share of answers that end politely. */
-  readonly politeBefore: number;
-  readonly politeAfter: number;
-  /** Share of answers whose first sentence is the right kind of answer: it repeats the thing asked about. */
-  readonly onTopicBefore: number;
-  readonly onTopicAfter: number;
-  readonly sft: MetricRecord;
-  readonly dpo: MetricRecord;
-  readonly milliseconds: number;
-  /** The trained model's folder; undefined when the user stopped the run. */
-  readonly model: string | undefined;
+  readonly evaluation: Evaluation;
+  readonly costs: readonly StageCost[];
+  /** Model folders by policy. */
+  readonly models: Readonly<Record<'sft' | 'dpo' | 'ppo', string>>;
 }
 
-const architecture = {
-  architectures: ['LlamaForCausalLM'],
-  model_type: 'llama',
-  hidden_size: 128,
-  intermediate_size: 352,
-  num_hidden_layers: 4,
-  num_attention_heads: 4,
-  num_key_value_heads: 4,
-  max_position_embeddings: 128,
-  hidden_act: 'silu',
-  rms_norm_eps: 1e-5,
-  rope_theta: 10000,
-  initializer_range: 0.02,
-  tie_word_embeddings: true,
-};
-
-const sizes = { vocabulary: 512, demonstrations: 6000, preferences: 800, heldOut: 100 } as const;
-
-/** Runs every stage into `folder`. Data, models, metrics and configurations stay there to look at. */
+/**
+ * Runs every stage into `folder`. Data, models, metrics and configurations stay there to look at.
+ *
+ * @returns undefined when the user stopped it
+ * @throws ConfigError when a stage that may not run has not run before, or a resumed run has other settings
+ */
 export async function runQuickstart(options: QuickstartOptions): Promise<QuickstartResult | undefined> {
-  const { folder, clock, observer } = options;
-  const started = clock();
-  const rng = createRng(options.seed);
+  const { folder, seed, size, klCoefficient } = options;
+  if (!options.resume && options.only === undefined) clear(folder);
   mkdirSync(folder, { recursive: true });
-  const texts = demonstrations(rng.split('demonstrations'), sizes.demonstrations);
-  const files = {
-    demonstrations: writeRows(folder, 'demonstrations.jsonl', texts),
-    preferences: writeRows(
-      folder,
-      'preferences.jsonl',
-      preferences(rng.split('preferences'), sizes.preferences),
-    ),
-    heldOut: writeRows(
-      folder,
-      'preferences-held-out.jsonl',
-      preferences(rng.split('held-out'), sizes.heldOut),
-    ),
+  const iterations = options.iterations ?? sizes[size].ppo.iterations;
+  const stages = openStages({
+    ...options,
+    folder: join(folder, 'stages'),
+    fingerprint: `seed ${seed}, size ${size}, klCoefficient ${klCoefficient}, iterations ${iterations}`,
+  });
+  const rng = createRng(seed);
+  const pipeline: Pipeline = {
+    options,
+    size: { ...sizes[size], ppo: { ...sizes[size].ppo, iterations } },
+    testbed: createTestbed(seed, rng.split('annotator')),
+    rng,
+    path: (...parts) => join(folder, ...parts),
   };
+  try {
+    return await runStages(pipeline, stages);
+  } catch (error) {
+    if (error instanceof Interrupted) return undefined;
+    throw error;
+  }
+}
 
+async function runStages(pipeline: Pipeline, stages: Stages): Promise<QuickstartResult> {
+  const { size, path } = pipeline;
+  const { pairs, steps } = size;
+  await stages.run('world', async () => makeData(pipeline));
+  const { parameters } = await stages.run('tokenizer', async () => makeModel(pipeline));
+
+  const tiny = pipeline.options.size === 'tiny';
+  const common = { seed: pipeline.options.seed, maxLength: limits.prompt + limits.newTokens, logEvery: 10 };
+  await stages.run('sft', () =>
+    trainStage(pipeline, sft as unknown as TrainMethod, 'sft', {
+      ...sftConfig.parse({
+        ...common,
+        model: path('base'),
+        data: path('data', 'demonstrations.jsonl'),
+        batchSize: 32,
+        maxSteps: steps.sft,
+        learningRate: tiny ? 1e-2 : 4e-3,
+        schedule: 'cosine',
+        warmupSteps: Math.min(20, steps.sft),
+      }),
+    }),
+  );
+  await stages.run('label', () => labelPairs(pipeline, pairs));
+  const data = path('data', 'preferences.jsonl');
+  const evaluationData = path('data', 'preferences-held-out.jsonl');
+  await stages.run('reward-model', () =>
+    trainStage(pipeline, btRm as unknown as TrainMethod, 'reward-model', {
+      ...btRmConfig.parse({
+        ...common,
+        model: path('sft', 'model'),
+        ...{ data, evaluationData },
+        batchSize: 32,
+        evaluationBatchSize: 32,
+        maxSteps: steps.rewardModel,
+        learningRate: 5e-4,
+        referenceData: path('data', 'samples.jsonl'),
+      }),
+    }),
+  );
+  await stages.run('dpo', () =>
+    trainStage(pipeline, dpo as unknown as TrainMethod, 'dpo', {
+      ...dpoConfig.parse({
+        ...common,
+        model: path('sft', 'model'),
+        ...{ data, evaluationData },
+        batchSize: 32,
+        evaluationBatchSize: 32,
+        maxSteps: steps.dpo,
+        learningRate: 1e-4,
+        beta: 0.3,
+      }),
+    }),
+  );
+  await stages.run('ppo', () => trainPolicy(pipeline));
+  const evaluation = await stages.run('evaluate', () => evaluate(pipeline));
+  const result: QuickstartResult = {
+    folder: pipeline.options.folder,
+    parameters,
+    evaluation,
+    costs: stages.costs,
+    models: { sft: path('sft', 'model'), dpo: path('dpo', 'model'), ppo: path('ppo', 'model') },
+  };
+  writeSummary(pipeline, result);
+  return result;
+}
+
+function makeData({ testbed, size, path }: Pipeline): { rows: number } {
+  mkdirSync(path('data'), { recursive: true });
+  const demonstrations = testbed.demonstrations(size.demonstrations);
+  writeRows(path('data', 'demonstrations.jsonl'), demonstrations);
+  writeRows(path('data', 'prompts.jsonl'), testbed.requests('train', size.prompts).map(promptRow));
+  return { rows: demonstrations.length };
+}
+
+function makeModel({ testbed, size, path, rng }: Pipeline): { parameters: number } {
+  const texts = testbed.demonstrations(Math.min(size.demonstrations, 4000));
   const tokenizer = trainBpe(
     texts.map(({ prompt, completion }) => prompt + completion),
-    { vocabSize: sizes.vocabulary, specialTokens: { bos: '<s>', eos: '</s>' } },
+    { vocabSize: size.vocabulary, specialTokens: { bos: '<s>', eos: '</s>' } },
   );
-  const modelConfig = {
-    ...architecture,
+  const { hidden, intermediate, layers, heads } = size.model;
+  const config = {
+    architectures: ['LlamaForCausalLM'],
+    model_type: 'llama',
+    hidden_size: hidden,
+    intermediate_size: intermediate,
+    num_hidden_layers: layers,
+    num_attention_heads: heads,
+    num_key_value_heads: heads,
+    max_position_embeddings: 256,
+    hidden_act: 'silu',
+    rms_norm_eps: 1e-5,
+    rope_theta: 10000,
+    initializer_range: 0.02,
+    tie_word_embeddings: true,
     vocab_size: tokenizer.vocabSize,
     bos_token_id: tokenizer.bosId,
     eos_token_id: tokenizer.eosId,
   };
-  const model = buildModel(modelConfig);
-  const parameters = allocateParameters(model.parameters);
+  const parameters = allocateParameters(buildModel(config).parameters);
   initialize(parameters, rng.split('initialize'));
-  const base = join(folder, 'base');
-  saveModel(base, { config: modelConfig, parameters, files: Object.fromEntries(tokenizer.files) });
-
-  const common = { overwrite: true, seed: options.seed, maxLength: 96, logEvery: 20 };
-  const trained = await runStage(
-    sft as unknown as TrainMethod,
-    'sft',
-    options,
-    sftConfig.parse({
-      ...common,
-      model: base,
-      data: files.demonstrations,
-      output: join(folder, 'sft'),
-      batchSize: 32,
-      maxSteps: options.steps.sft,
-      learningRate: 3e-3,
-      schedule: 'cosine',
-      warmupSteps: Math.min(20, options.steps.sft),
-    }),
-  );
-  if (trained === undefined) return undefined;
-  const tuned = await runStage(
-    dpo as unknown as TrainMethod,
-    'dpo',
-    options,
-    dpoConfig.parse({
-      ...common,
-      model: trained.saved,
-      data: files.preferences,
-      evaluationData: files.heldOut,
-      output: join(folder, 'dpo'),
-      batchSize: 16,
-      evaluationBatchSize: 32,
-      maxSteps: options.steps.dpo,
-      // A small beta lets the margin grow to tens of nats, which breaks a model this small: its words fall apart.
-      learningRate: 5e-5,
-      beta: 2,
-    }),
-  );
-  if (tuned === undefined) return undefined;
-
-  const questions = Array.from({ length: options.questions }, (_, i) => makeReply(rng.split('questions'), i));
-  const before = await answer(
-    trained.saved,
-    questions.map(({ prompt }) => prompt),
-    rng.split('sample'),
-    options,
-  );
-  const after = await answer(
-    tuned.saved,
-    questions.map(({ prompt }) => prompt),
-    rng.split('sample'),
-    options,
-  );
-  const share = (list: readonly string[], test: (reply: string, index: number) => boolean): number =>
-    list.filter(test).length / list.length;
-  const onTopic = (reply: string, index: number): boolean =>
-    reply.trimStart().startsWith(questions[index]!.body.slice(0, 4));
-  observer.note(`files in ${folder}`);
-  return {
-    parameters: parameters.count,
-    answers: questions.map(({ prompt }, i) => ({ prompt, before: before[i]!, after: after[i]! })),
-    politeBefore: share(before, endsPolitely),
-    politeAfter: share(after, endsPolitely),
-    onTopicBefore: share(before, onTopic),
-    onTopicAfter: share(after, onTopic),
-    sft: trained.last,
-    dpo: tuned.last,
-    milliseconds: clock() - started,
-    model: tuned.saved,
-  };
+  saveModel(path('base'), { config, parameters, files: Object.fromEntries(tokenizer.files) });
+  return { parameters: parameters.count };
 }
 
-/** One training stage; undefined when the user stopped it. */
-async function runStage(
+/** One training stage, from its last checkpoint where it has one. */
+async function trainStage(
+  pipeline: Pipeline,
   method: TrainMethod,
-  name: string,
-  options: QuickstartOptions,
+  name: StageName,
   config: TrainerConfig,
-) {
+): Promise<Record<string, number>> {
+  const output = pipeline.path(name);
+  const settings = { ...config, output, ...startOrResume(output) };
+  const summary = await runTraining(method, settings, runContext(pipeline, name, settings));
+  if (summary.outcome === 'interrupted') throw new Interrupted();
+  return lasting(summary.last);
+}
+
+async function trainPolicy(pipeline: Pipeline): Promise<Record<string, number>> {
+  const { path, size, testbed, options } = pipeline;
+  const output = path('ppo');
+  const config = {
+    ...ppoConfig.parse({
+      model: path('sft', 'model'),
+      rewardModel: path('reward-model', 'model'),
+      data: path('data', 'prompts.jsonl'),
+      seed: options.seed,
+      maxLength: limits.prompt,
+      maxNewTokens: limits.newTokens,
+      iterations: size.ppo.iterations,
+      batchSize: size.ppo.batch,
+      miniBatchSize: size.ppo.batch / 2,
+      updateEpochs: 2,
+      learningRate: 3e-4,
+      criticLearningRate: 1e-3,
+      schedule: 'linear',
+      minLearningRateRatio: 0.2,
+      klCoefficient: options.klCoefficient,
+      missingEosPenalty: 1,
+      saveEvery: 0,
+    }),
+    output,
+    ...startOrResume(output),
+  };
+  const gold = openGoldLog(path('ppo-gold.jsonl'), testbed);
+  const summary = await runOnlineTraining(ppo as unknown as OnlineMethod, config, {
+    ...runContext(pipeline, 'ppo', config),
+    onRollouts: gold.record,
+  });
+  if (summary.outcome === 'interrupted') throw new Interrupted();
+  return lasting(summary.last);
+}
+
+/** Goes on from a checkpoint; without one, whatever an earlier run left is replaced. */
+function startOrResume(output: string): { readonly resume: boolean; readonly overwrite: boolean } {
+  const resume = existsSync(output) && readdirSync(output).some((name) => name.startsWith('checkpoint-'));
+  return { resume, overwrite: !resume };
+}
+
+function runContext({ options }: Pipeline, name: StageName, config: object) {
   const { engine, clock, interrupted, observer } = options;
-  const summary = await runTraining(method, config, {
+  return {
     engine,
     clock,
     interrupted,
     configText: stringify(config),
     observer: {
       ...observer,
-      stage: (stage, ...rest) => observer.stage(stage === 'train' ? name : stage, ...rest),
+      stage: (stage: string, ...rest: [number, number, Readonly<Record<string, number>>?]) =>
+        observer.stage(stage === 'train' ? name : `${name}: ${stage}`, ...rest),
     },
-  });
-  return summary.outcome === 'done' ? summary : undefined;
+  };
 }
 
-/** Sampled answers of a saved model at temperature 1. */
-async function answer(
-  folder: string,
-  prompts: readonly string[],
-  rng: Rng,
-  { engine, clock }: QuickstartOptions,
-): Promise<string[]> {
-  const { model, parameters } = loadModel(folder);
-  const tokenizer = await loadTokenizer(folder);
-  const generator = createGenerator({ engine, model, parameters, clock });
-  try {
-    const completions = await generator.generate(
-      prompts.map((prompt) => tokenizer.encode(prompt)),
-      {
-        temperature: 1,
-        topK: 0,
-        topP: 1,
-        maxNewTokens: 64,
-        stopIds: new Set([tokenizer.eosId!]),
-        rng,
-        batchSize: 64,
-      },
-    );
-    return completions.map(({ ids }) => tokenizer.decode(ids));
-  } finally {
-    generator.dispose();
-  }
+/** Figures that depend on the seed alone: no times. */
+function lasting(record: Readonly<Record<string, number>>): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(record).filter(([name]) => !/^time\/|per_second$|^eps$/.test(name)),
+  );
 }
 
-function writeRows(folder: string, name: string, rows: readonly object[]): string {
-  const path = join(folder, name);
-  writeFileSync(path, rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
-  return path;
+/** Removes what an earlier quickstart left, and nothing else. */
+function clear(folder: string): void {
+  const own = [
+    ...stageNames,
+    ...['base', 'data', 'stages', 'evaluation', '.cache'],
+    ...['ppo-gold.jsonl', 'summary.json', 'report.html'],
+  ];
+  for (const name of own) rmSync(join(folder, name), { recursive: true, force: true });
 }

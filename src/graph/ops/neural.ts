@@ -187,7 +187,8 @@ export const rotary = (x: Tensor, positions: Tensor, cosines: Tensor, sines: Ten
 function activation(
   name: string,
   f: (x: number) => number,
-  df: (x: Tensor) => Tensor,
+  /** Slope at x; y = f(x) is at hand. */
+  df: (x: Tensor, y: Tensor) => Tensor,
   lower: (lowering: Lowering, x: string) => readonly string[],
 ): Op<Record<string, never>> {
   return {
@@ -197,18 +198,18 @@ function activation(
       return [x!];
     },
     evaluate: ([x]) => [mapValue(x!, f)],
-    gradient: ({ inputs: [x], cotangents: [g] }) => [mul(g!, df(x!))],
+    gradient: ({ inputs: [x], outputs: [y], cotangents: [g] }) => [mul(g!, df(x!, y!))],
     lower: (lowering, [x]) => lower(lowering, x!),
   };
 }
 
-/** x · sigmoid(x). @source Hendrycks & Gimpel 2016 (SiLU); derivative s·(1 + x·(1 − s)) */
+/** y = x · sigmoid(x). @source Hendrycks & Gimpel 2016 (SiLU); derivative s + y·(1 − s) with s = sigmoid(x) */
 export const siluOp = activation(
   'silu',
   (x) => x / (1 + Math.exp(-x)),
-  (x) => {
+  (x, y) => {
     const s = sigmoid(x);
-    return mul(s, add(mul(x, sub(1, s)), 1));
+    return add(s, mul(y, sub(1, s)));
   },
   (lowering, x) =>
     lowering.node('QuickGelu', [x], { domain: 'com.microsoft', attributes: { alpha: { float: 1 } } }),

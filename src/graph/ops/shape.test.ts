@@ -11,7 +11,7 @@ import {
 } from '../../../test/support/samples.ts';
 import * as shape from './shape.ts';
 
-const { reshape, expandDims, transpose, broadcastTo, slice, sliceAxis, pad, concat } = shape;
+const { reshape, expandDims, transpose, broadcastTo, slice, sliceAxis, pad, concat, patchify } = shape;
 
 const matrix = f32([
   [1, 2, 3],
@@ -433,6 +433,44 @@ const rows: readonly OpRow[] = [
         () => concat([placeholder([]), placeholder([])], 0),
         /concat: expected an axis in \[0, 0\), received 0/,
       ],
+    ],
+  },
+  {
+    title: 'patchify',
+    covers: [patchify],
+    apply: (x) => patchify(x!, 2),
+    // Two channels of 2 × 4 pixels: two squares, each all of channel 0 and then all of channel 1.
+    inputs: [
+      f32([
+        [
+          [
+            [1, 2, 3, 4],
+            [5, 6, 7, 8],
+          ],
+          [
+            [10, 20, 30, 40],
+            [50, 60, 70, 80],
+          ],
+        ],
+      ]),
+    ],
+    outputs: [
+      f32([
+        [
+          [1, 2, 5, 6, 10, 20, 50, 60],
+          [3, 4, 7, 8, 30, 40, 70, 80],
+        ],
+      ]),
+    ],
+    gradientAt: [[points([2, 3, 4, 6], 1)]],
+    agreeAt: [[points([2, 3, 4, 6], 2)], [empty([0, 1, 2, 2])]],
+    rejects: [
+      [
+        () => patchify(placeholder([1, 1, 4, 5]), 2),
+        /patchify: expected height and width that are multiples of 2, received 4 × 5\. Resize/,
+      ],
+      [() => patchify(placeholder([1, 4, 4]), 2), /patchify/],
+      [() => patchify(placeholder([1, 1, 4, 4]), 0), /multiples of 0/],
     ],
   },
 ];

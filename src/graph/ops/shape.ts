@@ -1,6 +1,14 @@
 /** Operations that move elements without changing them. */
 import { ShapeError } from '../../core/errors.ts';
-import { formatShape, normalizeAxis, type Shape, sameShape, sizeOf, stridesOf } from '../../core/shapes.ts';
+import {
+  checkShapes,
+  formatShape,
+  normalizeAxis,
+  type Shape,
+  sameShape,
+  sizeOf,
+  stridesOf,
+} from '../../core/shapes.ts';
 import { applyOne, type Op, type Tensor, type Value } from '../tensor.ts';
 import { broadcastIndex, requireSameDType, value } from './common.ts';
 import { sumTo } from './reduce.ts';
@@ -288,4 +296,32 @@ export function concat(tensors: readonly Tensor[], axis: number): Tensor {
     throw new ShapeError({ where: 'concat', expected: 'at least one tensor', received: 'none' });
   if (tensors.length === 1) return first;
   return applyOne(concatOp, tensors, { axis: normalizeAxis('concat', axis, first.rank) });
+}
+
+/**
+ * Cuts pictures into the squares that a strided convolution reads: x [B, C, H, W] → [B, N, C·size²], N = (H/size)·(W/size)
+ * squares row by row, each with its numbers in the order (channel, row, column) of a convolution's kernel. A product with
+ * the kernel [D, C·size²] then is the convolution of stride `size` (ViT's patch embedding).
+ *
+ * @param size pixels along a side of a square
+ * @throws ShapeError when x has no four axes, or H or W is no multiple of `size`
+ * @source Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words", section 3.1
+ * @example patchify(x, 2); // x [1, 1, 4, 4] → [1, 4, 4]; the square at the top left is x[0, 0, 0:2, 0:2]
+ */
+export function patchify(x: Tensor, size: number): Tensor {
+  const { B, C, H, W } = checkShapes('patchify', { x: [x, 'B C H W'] }) as Record<
+    'B' | 'C' | 'H' | 'W',
+    number
+  >;
+  if (!Number.isInteger(size) || size < 1 || H % size !== 0 || W % size !== 0) {
+    throw new ShapeError({
+      where: 'patchify',
+      expected: `height and width that are multiples of ${size}`,
+      received: `${H} × ${W}`,
+      fix: 'Resize the picture, or choose another size of its squares',
+    });
+  }
+  const cut = reshape(x, [B, C, H / size, size, W / size, size]);
+  const squares = transpose(cut, [0, 2, 4, 1, 3, 5]); // [B, H/size, W/size, C, size, size]
+  return reshape(squares, [B, (H / size) * (W / size), C * size * size]);
 }

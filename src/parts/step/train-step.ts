@@ -34,6 +34,8 @@ export interface TrainStep<E> {
   /** Numbers for `types(rows, columns)`; missing rows must add nothing to any sum. */
   arrays(examples: readonly E[], rows: number, columns: number): Readonly<Record<string, HostArray>>;
   trace(policy: TracedPolicy, inputs: Readonly<Record<string, Tensor>>): StepSums;
+  /** How numbers of micro-batches become one where that is not their sum, by the name in `sums`. */
+  readonly combine?: Readonly<Record<string, (a: number, b: number) => number>>;
   /** Metrics from the totals of `sums` over a batch. Names as TRL writes them. */
   summarize(totals: Readonly<Record<string, number>>): Record<string, number>;
 }

@@ -42,7 +42,7 @@ export function stepProgram<E>(
     );
     if (!options.withGradients) return outputs;
     const byParameter = gradients(
-      mul(loss, inputs['scale']!),
+      mul(loss, inputs.scale!),
       names.map((name) => weights[name]!),
     );
     return {
@@ -120,7 +120,14 @@ export function createStepRunner<E>(
   };
 }
 
-/** Adds sums by name. */
-export function addTotals(into: Totals, part: Totals): void {
-  for (const [name, value] of Object.entries(part)) into[name] = (into[name] ?? 0) + value;
+/** Adds the numbers of a part by name, or joins them as the step says. */
+export function addTotals(
+  into: Totals,
+  part: Totals,
+  combine: NonNullable<TrainStep<unknown>['combine']> = {},
+): void {
+  for (const [name, value] of Object.entries(part)) {
+    const known = into[name];
+    into[name] = known === undefined ? value : (combine[name]?.(known, value) ?? known + value);
+  }
 }

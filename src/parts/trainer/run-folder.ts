@@ -40,15 +40,20 @@ export interface RunFolder {
   saveCheckpoint(state: TrainerState, parameters: Parameters): string;
   /** State of the newest checkpoint, with its weights loaded into `parameters`; undefined when there is none. */
   loadCheckpoint(parameters: Parameters): TrainerState | undefined;
-  /** Writes model/. Returns its path. */
-  saveModel(parameters: Parameters, dtype: WritableType): string;
+  /** Writes model/, with further files by name. Returns its path. */
+  saveModel(parameters: Parameters, dtype: WritableType, files?: Readonly<Record<string, string>>): string;
 }
+
+/** Marks vectors of `extra` among those of the optimizer. */
+const EXTRA = 'extra.';
 
 const stateSchema = z.object({
   format: z.literal(1),
   global_step: z.int().nonnegative(),
   num_input_tokens_seen: z.int().nonnegative(),
   optimizer_steps: z.int().nonnegative(),
+  /** Counters and controllers of a loop that has more state than these. */
+  extra: z.record(z.string(), z.number()).optional(),
   fingerprint: z.string(),
   log_history: z.array(z.record(z.string(), z.number())),
 });
@@ -107,11 +112,12 @@ export function openRunFolder(options: RunFolderOptions): RunFolder {
         extra: (temporary) =>
           writeSafetensors(
             join(temporary, 'optimizer.safetensors'),
-            Object.entries(state.optimizer.moments).map(([name, data]) => ({
-              name,
-              shape: [data.length],
-              data,
-            })),
+            [
+              ...Object.entries(state.optimizer.moments),
+              ...Object.entries(state.extra?.vectors ?? {}).map(
+                ([name, data]) => [EXTRA + name, data] as const,
+              ),
+            ].map(([name, data]) => ({ name, shape: [data.length], data })),
           ),
       });
       const all = checkpoints();
@@ -127,10 +133,12 @@ export function openRunFolder(options: RunFolderOptions): RunFolder {
       const stored = readTrainerState(path, options.fingerprint);
       loadWeights(path, parameters);
       const moments: Record<string, Float32Array> = {};
+      const vectors: Record<string, Float32Array> = {};
       for (const [name, tensor] of readHeader(join(path, 'optimizer.safetensors'))) {
         const data = new Float32Array(sizeOf(tensor.shape));
         readTensor(tensor, data);
-        moments[name] = data;
+        if (name.startsWith(EXTRA)) vectors[name.slice(EXTRA.length)] = data;
+        else moments[name] = data;
       }
       history = stored.log_history;
       // Records after the checkpoint belong to steps that will be taken again.
@@ -139,11 +147,17 @@ export function openRunFolder(options: RunFolderOptions): RunFolder {
         step: stored.global_step,
         tokens: stored.num_input_tokens_seen,
         optimizer: { steps: stored.optimizer_steps, moments },
+        ...(stored.extra === undefined ? {} : { extra: { numbers: stored.extra, vectors } }),
       };
     },
-    saveModel(parameters, dtype) {
+    saveModel(parameters, dtype, files = {}) {
       const path = join(folder, 'model');
-      saveModel(path, { config: options.modelConfig, parameters, dtype, files: options.modelFiles });
+      saveModel(path, {
+        config: options.modelConfig,
+        parameters,
+        dtype,
+        files: { ...options.modelFiles, ...files },
+      });
       return path;
     },
   };
@@ -156,13 +170,14 @@ function trainerState(state: TrainerState, history: readonly MetricRecord[], fin
       format: 1,
       best_metric: null,
       best_model_checkpoint: null,
-      epoch: history.findLast((record) => record['epoch'] !== undefined)?.['epoch'] ?? 0,
+      epoch: history.findLast((record) => record.epoch !== undefined)?.epoch ?? 0,
       global_step: state.step,
       is_hyper_param_search: false,
       is_local_process_zero: true,
       is_world_process_zero: true,
       num_input_tokens_seen: state.tokens,
       optimizer_steps: state.optimizer.steps,
+      ...(state.extra === undefined ? {} : { extra: state.extra.numbers }),
       fingerprint,
       log_history: history,
     },

@@ -69,7 +69,7 @@ export async function runTraining(
     overwrite: config.overwrite,
     resume: config.resume,
     configText: context.configText,
-    fingerprint: fingerprint(method, config, rows),
+    fingerprint: fingerprint(method.id, config, rows),
     saveLimit: config.saveLimit,
     modelConfig: loaded.config,
     modelFiles: Object.fromEntries(tokenizer.files),
@@ -135,14 +135,28 @@ export async function runTraining(
     },
     ...(resume === undefined ? {} : { resume }),
   });
-  if (result.outcome === 'done') saved = run.saveModel(parameters, storedTypes[config.dtype]);
+  if (result.outcome === 'done') {
+    const finish = await method.finish?.({
+      ...prepareContext,
+      training: trainingExamples,
+      evaluation: evaluationExamples,
+      readRows: readAll,
+    });
+    if (finish !== undefined) {
+      const record = { step: result.state.step, ...finish.metrics };
+      records.push(record);
+      run.log(record);
+      observer.metrics(record);
+    }
+    saved = run.saveModel(parameters, storedTypes[config.dtype], finish?.files);
+  }
   return {
     outcome: result.outcome,
     folder: output,
     saved,
     steps: result.state.step,
     first: records[0] ?? {},
-    last: Object.assign({}, ...records.slice(-2)) as MetricRecord,
+    last: Object.assign({}, ...records.slice(-3)) as MetricRecord,
     milliseconds: clock() - started,
   };
 }
@@ -153,18 +167,22 @@ export async function runTraining(
  * @throws DataError, CheckpointError, ConfigError on bad input
  */
 export async function loadInputs(method: TrainMethod, config: TrainerConfig, observer: RunObserver) {
-  const loaded = loadModel(config.model);
-  const { model } = loaded;
-  if (config.maxLength > model.maxPositions) {
+  const source = loadModel(config.model);
+  if (config.maxLength > source.model.maxPositions) {
     throw new ConfigError({
       where: '--max-length',
-      expected: `at most ${model.maxPositions}, the model's context`,
+      expected: `at most ${source.model.maxPositions}, the model's context`,
       received: String(config.maxLength),
-      fix: `Set --max-length ${model.maxPositions}`,
+      fix: `Set --max-length ${source.model.maxPositions}`,
     });
   }
   const tokenizer = await loadTokenizer(config.tokenizer ?? config.model);
-  checkTokenizerFits(tokenizer, { vocabSize: model.vocabSize, where: config.tokenizer ?? config.model });
+  checkTokenizerFits(tokenizer, {
+    vocabSize: source.model.vocabSize,
+    where: config.tokenizer ?? config.model,
+  });
+  const loaded = method.adapt?.(source, { config, tokenizer }) ?? source;
+  const { model } = loaded;
 
   const rows = await readAll(config.data, config.maxRows);
   const heldOut = config.evaluationData === undefined ? [] : await readAll(config.evaluationData);
@@ -179,7 +197,8 @@ export async function loadInputs(method: TrainMethod, config: TrainerConfig, obs
   return { loaded, encodeContext, training, evaluation, rows: rows.length };
 }
 
-function noteReport(report: EncodeReport, maxLength: number, { note }: RunObserver): void {
+/** Tells what encoding had to cut or leave out. */
+export function noteReport(report: EncodeReport, maxLength: number, { note }: RunObserver): void {
   const { truncated, sequences, truncatedTokens, dropped, rows, reasons } = report;
   if (truncated > 0)
     note(
@@ -188,9 +207,10 @@ function noteReport(report: EncodeReport, maxLength: number, { note }: RunObserv
   if (dropped > 0) note(`${dropped} of ${rows} rows were left out, the first because: ${reasons[0]}`);
 }
 
-const storedTypes = { float32: 'F32', bfloat16: 'BF16', float16: 'F16' } as const;
+export const storedTypes = { float32: 'F32', bfloat16: 'BF16', float16: 'F16' } as const;
 
-async function readAll(path: string, limit = Number.POSITIVE_INFINITY): Promise<Row[]> {
+/** All rows of a file, or the first `limit`. */
+export async function readAll(path: string, limit = Number.POSITIVE_INFINITY): Promise<Row[]> {
   const rows: Row[] = [];
   for await (const row of readRows(path)) {
     rows.push(row);
@@ -241,8 +261,14 @@ export function trainerSettings(config: TrainerConfig, examples: number): Traine
   };
 }
 
+/** The fields of the configuration that an optimizer reads. */
+type OptimizerConfig = Pick<
+  TrainerConfig,
+  'optimizer' | 'weightDecay' | 'momentum' | 'adamBeta1' | 'adamBeta2' | 'adamEpsilon'
+>;
+
 /** The optimizer over a model's flat vector; matrices decay, vectors (norms, biases) do not. */
-export function createOptimizer(config: TrainerConfig, parameters: Parameters): Optimizer {
+export function createOptimizer(config: OptimizerConfig, parameters: Parameters): Optimizer {
   const decayed: Range[] = parameters.specs
     .filter(({ shape }) => shape.length > 1)
     .map(({ name }) => {
@@ -263,7 +289,7 @@ export function createOptimizer(config: TrainerConfig, parameters: Parameters): 
 }
 
 /** Settings that change the trajectory; a resumed run must agree on them. */
-function fingerprint(method: TrainMethod, config: TrainerConfig, rows: number): string {
+export function fingerprint(method: string, config: object, rows: number): string {
   const {
     output,
     overwrite,
@@ -275,7 +301,7 @@ function fingerprint(method: TrainMethod, config: TrainerConfig, rows: number): 
     dtype,
     evaluateEvery,
     ...rest
-  } = config;
-  const text = JSON.stringify([method.id, rows, Object.entries(rest).sort(([a], [b]) => (a < b ? -1 : 1))]);
+  } = config as Partial<TrainerConfig>;
+  const text = JSON.stringify([method, rows, Object.entries(rest).sort(([a], [b]) => (a < b ? -1 : 1))]);
   return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }

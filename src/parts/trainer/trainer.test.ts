@@ -112,8 +112,8 @@ describe.each([
     expect(worst(whole.weights, cut.weights)).toBeLessThan(5e-5);
     expect(worst(whole.weights, single.weights)).toBeLessThan(5e-5);
     whole.records.forEach((record, i) => {
-      expect(cut.records[i]!['loss']).toBeCloseTo(record['loss']!, 5);
-      expect(cut.records[i]!['grad_norm']).toBeCloseTo(record['grad_norm']!, 4);
+      expect(cut.records[i]!.loss).toBeCloseTo(record.loss!, 5);
+      expect(cut.records[i]!.grad_norm).toBeCloseTo(record.grad_norm!, 4);
     });
   });
 
@@ -137,7 +137,7 @@ describe.each([
 
   it('lowers the loss', async () => {
     const { records } = await run(step, examples, { totalSteps: 40, batchSize: 14, microBatchSize: 14 });
-    expect(records.at(-1)!['loss']).toBeLessThan(0.8 * records[0]!['loss']!);
+    expect(records.at(-1)!.loss).toBeLessThan(0.8 * records[0]!.loss!);
   });
 });
 
@@ -164,7 +164,7 @@ describe('train', () => {
       examples,
       { totalSteps: 1 },
     );
-    expect(records[0]!['loss']).toBeCloseTo(Math.LN2, 5);
+    expect(records[0]!.loss).toBeCloseTo(Math.LN2, 5);
     expect(records[0]!['rewards/margins']).toBeCloseTo(0, 5);
   });
 
@@ -176,8 +176,8 @@ describe('train', () => {
       { evaluation: tinyExamples(5, 9) },
     );
     const evaluations = records.filter((record) => 'eval_loss' in record);
-    expect(evaluations.map((record) => record['step'])).toEqual([0, 2]);
-    expect(evaluations[0]!['eval_loss']).toBeGreaterThan(2);
+    expect(evaluations.map((record) => record.step)).toEqual([0, 2]);
+    expect(evaluations[0]!.eval_loss).toBeGreaterThan(2);
     expect(evaluations[0]).toHaveProperty('eval_mean_token_accuracy');
   });
 
@@ -205,9 +205,9 @@ describe('train', () => {
     const one = { totalSteps: 1, batchSize: 2, microBatchSize: 2 };
     const apart = await run(sft, [a!, b!], one);
     const together = await run(supervisedStep({ aggregation: 'token-mean', packed: true }), [packed], one);
-    expect(together.records[0]!['loss']).toBeCloseTo(apart.records[0]!['loss']!, 6);
-    expect(together.records[0]!['grad_norm']).toBeCloseTo(apart.records[0]!['grad_norm']!, 5);
+    expect(together.records[0]!.loss).toBeCloseTo(apart.records[0]!.loss!, 6);
+    expect(together.records[0]!.grad_norm).toBeCloseTo(apart.records[0]!.grad_norm!, 5);
     const leaky = await run(sft, [{ ids: packed.ids, mask: packed.mask }], one);
-    expect(Math.abs(leaky.records[0]!['loss']! - apart.records[0]!['loss']!)).toBeGreaterThan(1e-3);
+    expect(Math.abs(leaky.records[0]!.loss! - apart.records[0]!.loss!)).toBeGreaterThan(1e-3);
   });
 });

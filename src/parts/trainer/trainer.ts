@@ -1,14 +1,14 @@
 /** The one training loop: batches, micro-batches, clipping, updates, evaluation, checkpoints, resumption. */
-import { DataError, NumericError } from '../../core/errors.ts';
+import { DataError } from '../../core/errors.ts';
 import type { Rng } from '../../core/rng.ts';
 import type { Engine } from '../../engine/engine.ts';
 import type { CausalModel } from '../../models/causal-model.ts';
 import type { Parameters } from '../../nn/parameters.ts';
-import { clipScale, firstNonFinite, globalNorm } from '../../optim/clip.ts';
 import type { Optimizer, OptimizerState } from '../../optim/optimizer.ts';
 import { batchIndices, microBatches, stepsPerEpoch } from '../batches.ts';
 import type { TrainStep } from '../step/train-step.ts';
-import { addTotals, createStepRunner, type StepRunner, type Totals } from './programs.ts';
+import { createLearner } from './learner.ts';
+import { addTotals, type StepRunner, type Totals } from './programs.ts';
 
 export interface TrainerSettings {
   /** Examples (sequences or pairs) per optimizer step. */
@@ -42,6 +42,11 @@ export interface TrainerState {
   readonly step: number;
   readonly tokens: number;
   readonly optimizer: OptimizerState;
+  /** What a loop needs besides, by name: counters, controllers; further weights and moments. */
+  readonly extra?: {
+    readonly numbers: Readonly<Record<string, number>>;
+    readonly vectors: Readonly<Record<string, Float32Array>>;
+  };
 }
 
 export interface TrainerHooks {
@@ -85,9 +90,6 @@ export interface TrainResult {
   readonly evaluation: MetricRecord;
 }
 
-/** Programs kept at once: a bucket or two per length class for training and evaluation. */
-const programLimit = 12;
-
 /**
  * Trains `parameters` in place.
  *
@@ -98,7 +100,7 @@ const programLimit = 12;
  * @throws DataError when there is nothing to learn
  */
 export async function train<E>(options: TrainOptions<E>): Promise<TrainResult> {
-  const { model, parameters, step: method, examples, evaluation, settings, hooks } = options;
+  const { step: method, examples, evaluation, settings, hooks } = options;
   if (examples.length === 0) {
     throw new DataError({
       where: 'train',
@@ -107,11 +109,7 @@ export async function train<E>(options: TrainOptions<E>): Promise<TrainResult> {
       fix: 'Check the data set',
     });
   }
-  const runner = createStepRunner(options.engine, model, parameters, method, {
-    rematerialize: settings.gradientCheckpointing,
-    programLimit,
-  });
-  const gradients = parameters.like();
+  const learner = createLearner({ ...options, settings });
   const perEpoch = stepsPerEpoch(examples.length, settings.batchSize);
   let step = options.resume?.step ?? 0;
   let tokens = options.resume?.tokens ?? 0;
@@ -122,7 +120,7 @@ export async function train<E>(options: TrainOptions<E>): Promise<TrainResult> {
 
   const evaluateNow = async (): Promise<void> => {
     if (evaluation.length === 0) return;
-    lastEvaluation = prefixed('eval_', await evaluate(runner, method, evaluation, settings));
+    lastEvaluation = prefixed('eval_', await evaluate(learner.runner, method, evaluation, settings));
     hooks.log({ step, epoch: step / perEpoch, ...lastEvaluation });
   };
 
@@ -141,17 +139,8 @@ export async function train<E>(options: TrainOptions<E>): Promise<TrainResult> {
         step,
         settings.shuffle,
       ).map((index) => examples[index]!);
-      const { totals, weight } = await accumulate(runner, method, batch, gradients, settings);
-      const loss = (totals['loss'] ?? 0) / weight;
-      const norm = globalNorm(gradients.flat);
-      requireFinite(step + 1, loss, norm, gradients, parameters);
       const learningRate = options.schedule(step);
-      options.optimizer.step({
-        weights: parameters.flat,
-        gradients: gradients.flat,
-        learningRate,
-        gradientScale: settings.maxGradNorm > 0 ? clipScale(norm, settings.maxGradNorm) : 1,
-      });
+      const { totals, weight, norm, loss } = await learner.update(batch, learningRate, `step ${step + 1}`);
       step++;
       const read = batch.reduce((total, example) => total + method.tokens(example), 0);
       tokens += read;
@@ -172,38 +161,8 @@ export async function train<E>(options: TrainOptions<E>): Promise<TrainResult> {
     }
     return { outcome: 'done', state: stateNow(), evaluation: lastEvaluation };
   } finally {
-    runner.dispose();
+    learner.dispose();
   }
-}
-
-/** Gradient of the batch's mean loss into `gradients`; returns the sums. */
-async function accumulate<E>(
-  runner: StepRunner<E>,
-  method: TrainStep<E>,
-  batch: readonly E[],
-  gradients: Parameters,
-  settings: Pick<TrainerSettings, 'microBatchSize' | 'bucket'>,
-): Promise<{ totals: Totals; weight: number }> {
-  const weight = batch.reduce((total, example) => total + method.weight(example), 0);
-  if (weight === 0) {
-    throw new DataError({
-      where: 'train',
-      expected: 'a batch with at least one token to learn',
-      received: 'none',
-      fix: 'Look at the masks with `heed inspect`',
-    });
-  }
-  const totals: Totals = {};
-  const parts = microBatches(
-    batch,
-    (example) => method.columns(example),
-    settings.microBatchSize,
-    settings.bucket,
-  );
-  for (const [index, part] of parts.entries()) {
-    addTotals(totals, await runner.accumulate(part, 1 / weight, gradients, index === 0));
-  }
-  return { totals, weight };
 }
 
 /** Mean loss and metrics over held-out examples. */
@@ -221,33 +180,9 @@ export async function evaluate<E>(
     settings.evaluationBatchSize,
     settings.bucket,
   )) {
-    addTotals(totals, await runner.evaluate(part));
+    addTotals(totals, await runner.evaluate(part), method.combine);
   }
-  return { loss: (totals['loss'] ?? 0) / Math.max(weight, 1), ...method.summarize(totals) };
-}
-
-function requireFinite(
-  step: number,
-  loss: number,
-  norm: number,
-  gradients: Parameters,
-  weights: Parameters,
-): void {
-  if (Number.isFinite(loss) && Number.isFinite(norm)) return;
-  const weight = firstNonFinite(weights);
-  const gradient = firstNonFinite(gradients);
-  const what =
-    weight !== undefined
-      ? `weight "${weight}" is not finite`
-      : gradient !== undefined
-        ? `the gradient of "${gradient}" is not finite`
-        : 'the loss is not finite';
-  throw new NumericError({
-    where: `step ${step}`,
-    expected: 'finite numbers',
-    received: `loss ${loss}, gradient norm ${norm}: ${what}`,
-    fix: 'Lower the learning rate or maxGradNorm, or look at the data of this step; the last checkpoint is untouched',
-  });
+  return { loss: (totals.loss ?? 0) / Math.max(weight, 1), ...method.summarize(totals) };
 }
 
 interface StepFigures {
@@ -270,7 +205,7 @@ function createWindow(): {
       const totals: Totals = {};
       let [weight, norm, tokens, milliseconds] = [0, 0, 0, 0];
       for (const figures of steps) {
-        addTotals(totals, figures.totals);
+        addTotals(totals, figures.totals, method.combine);
         weight += figures.weight;
         norm += figures.norm / steps.length;
         tokens += figures.tokens;
@@ -278,7 +213,7 @@ function createWindow(): {
       }
       steps = [];
       return {
-        loss: (totals['loss'] ?? 0) / weight,
+        loss: (totals.loss ?? 0) / weight,
         grad_norm: norm,
         ...method.summarize(totals),
         tokens_per_second: (1000 * tokens) / Math.max(milliseconds, 1e-3),

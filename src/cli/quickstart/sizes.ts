@@ -1,0 +1,65 @@
+/** How much of everything a quickstart makes and does, by `--size`. */
+
+export interface Sizes {
+  /** Vocabulary of the tokenizer. */
+  readonly vocabulary: number;
+  readonly model: {
+    readonly hidden: number;
+    readonly intermediate: number;
+    readonly layers: number;
+    readonly heads: number;
+  };
+  readonly demonstrations: number;
+  /** Requests whose sampled pairs are labelled: for the reward model and DPO, and held out. */
+  readonly pairs: { readonly train: number; readonly heldOut: number };
+  /** Requests that PPO samples from. */
+  readonly prompts: number;
+  readonly steps: { readonly sft: number; readonly rewardModel: number; readonly dpo: number };
+  readonly ppo: { readonly iterations: number; readonly batch: number };
+  /** Requests of the evaluation: the usual mix, and more of those that ask for harm or only sound like it. */
+  readonly evaluation: { readonly usual: number; readonly hazards: number; readonly borderline: number };
+  /** Completions per request of best-of-n. */
+  readonly bestOf: number;
+}
+
+export const sizeNames = ['tiny', 'small', 'base'] as const;
+export type SizeName = (typeof sizeNames)[number];
+
+export const sizes: Readonly<Record<SizeName, Sizes>> = {
+  /** Seconds: every stage runs, and what it learns means little. */
+  tiny: {
+    vocabulary: 600,
+    model: { hidden: 32, intermediate: 64, layers: 2, heads: 2 },
+    demonstrations: 300,
+    pairs: { train: 48, heldOut: 16 },
+    prompts: 64,
+    steps: { sft: 30, rewardModel: 6, dpo: 6 },
+    ppo: { iterations: 3, batch: 16 },
+    evaluation: { usual: 24, hazards: 8, borderline: 8 },
+    bestOf: 4,
+  },
+  /** The default: under four minutes on two cores. */
+  small: {
+    vocabulary: 1600,
+    model: { hidden: 128, intermediate: 352, layers: 4, heads: 4 },
+    demonstrations: 16_000,
+    pairs: { train: 1600, heldOut: 300 },
+    prompts: 3000,
+    steps: { sft: 800, rewardModel: 80, dpo: 80 },
+    ppo: { iterations: 40, batch: 64 },
+    evaluation: { usual: 512, hazards: 128, borderline: 64 },
+    bestOf: 8,
+  },
+  /** Five times the model and more of everything, in about half an hour. */
+  base: {
+    vocabulary: 1600,
+    model: { hidden: 256, intermediate: 688, layers: 6, heads: 8 },
+    demonstrations: 24_000,
+    pairs: { train: 4000, heldOut: 600 },
+    prompts: 6000,
+    steps: { sft: 1000, rewardModel: 250, dpo: 250 },
+    ppo: { iterations: 80, batch: 96 },
+    evaluation: { usual: 512, hazards: 256, borderline: 128 },
+    bestOf: 16,
+  },
+};

@@ -1,0 +1,110 @@
+/**
+ * Models that give numbers instead of tokens: a trunk with a linear `score` head without bias, in the layout of
+ * transformers' `…ForSequenceClassification`. Reward, cost and value models are all of this kind.
+ */
+import { ConfigError } from '../core/errors.ts';
+import type { Rng } from '../core/rng.ts';
+import { allocateParameters, type Parameters } from '../nn/parameters.ts';
+import type { CausalModel } from './causal-model.ts';
+import type { LoadedModel, RawConfig } from './checkpoint.ts';
+
+/** Name of the head's weight, [A, D]. */
+export const SCORE_WEIGHT = 'score.weight';
+const OUTPUT_EMBEDDING = 'lm_head.weight';
+const SUFFIX = 'ForSequenceClassification';
+
+/** Whether config.json describes a model with a score head. */
+export function hasScoreHead(config: RawConfig): boolean {
+  const { architectures } = config;
+  return Array.isArray(architectures) && architectures.some((name) => String(name).endsWith(SUFFIX));
+}
+
+/** Numbers per sequence of a config.json: `num_labels`, or the entries of `id2label`; 2 when neither is there, as transformers. */
+export function scoreOutputs(config: RawConfig): number {
+  const { num_labels: labels, id2label } = config;
+  if (typeof labels === 'number') return labels;
+  return typeof id2label === 'object' && id2label !== null ? Object.keys(id2label).length : 2;
+}
+
+/**
+ * The trunk of a model with a score head in place of its output embedding. Its `head` throws: it writes no text.
+ *
+ * @param outputs A: numbers per sequence; 1 for a reward or a value
+ */
+export function scoreModel(trunk: CausalModel, outputs = 1): CausalModel {
+  return {
+    ...trunk,
+    parameters: [
+      ...trunk.parameters.filter(({ name }) => name !== OUTPUT_EMBEDDING && name !== SCORE_WEIGHT),
+      {
+        name: SCORE_WEIGHT,
+        shape: [outputs, trunk.hiddenSize],
+        // Scores of unit size or less at the start: the hidden state is normalised to about √D.
+        init: { kind: 'normal', std: 1 / Math.sqrt(trunk.hiddenSize + 1) },
+      },
+    ],
+    head() {
+      throw new ConfigError({
+        where: `${trunk.type}: output embedding`,
+        expected: 'a language model',
+        received: 'a model with a score head, which writes no text',
+        fix: 'Use the language model that it was trained from',
+      });
+    },
+    matrixParameters: trunk.matrixParameters + (outputs - trunk.vocabSize) * trunk.hiddenSize,
+  };
+}
+
+/** Whether a model has a score head. */
+export function isScoreModel(model: CausalModel): boolean {
+  return model.parameters.some(({ name }) => name === SCORE_WEIGHT);
+}
+
+/**
+ * A score model with parameters of its own: the trunk's weights are copied; the head is drawn from N(0, 1/(D + 1)), is
+ * 0 without `rng` (a critic that expects nothing), or is copied too where the source has one of that size.
+ *
+ * @param source a language model or a score model
+ */
+export function scoreModelFrom(
+  source: Pick<LoadedModel, 'model' | 'parameters'>,
+  { outputs = 1, rng }: { readonly outputs?: number; readonly rng?: Rng },
+): { readonly model: CausalModel; readonly parameters: Parameters } {
+  const model = scoreModel(source.model, outputs);
+  const parameters = allocateParameters(model.parameters);
+  for (const { name } of model.parameters) {
+    const view = parameters.view(name);
+    const own = source.parameters.has(name) ? source.parameters.view(name) : undefined;
+    if (own !== undefined && own.length === view.length) view.set(own);
+    else rng?.split(name).fillNormal(view, 1 / Math.sqrt(model.hiddenSize + 1));
+  }
+  return { model, parameters };
+}
+
+/** Special tokens of a tokenizer, where it has them. */
+export interface SpecialIds {
+  readonly padId?: number | undefined;
+  readonly bosId?: number | undefined;
+  readonly eosId?: number | undefined;
+}
+
+/**
+ * config.json of a score model with one output, from that of a language model: other keys are kept.
+ *
+ * transformers reads the score at the last id that is not `pad_token_id`. Where that were the end-of-text token, it would
+ * step over the token that carries the score; the beginning-of-text token, which ends no sequence, is named instead.
+ */
+export function scoreConfig(config: RawConfig, { padId, bosId, eosId }: SpecialIds): RawConfig {
+  const { architectures } = config;
+  const name = Array.isArray(architectures) ? String(architectures[0]) : 'LlamaForCausalLM';
+  const { pad_token_id: stored, ...rest } = config;
+  const padding = [stored, padId, bosId].find((id) => typeof id === 'number' && id !== eosId);
+  return {
+    ...rest,
+    architectures: [name.replace(/For[A-Z]\w*$/, '') + SUFFIX],
+    num_labels: 1,
+    id2label: { 0: 'LABEL_0' },
+    label2id: { LABEL_0: 0 },
+    ...(padding === undefined ? {} : { pad_token_id: padding }),
+  };
+}

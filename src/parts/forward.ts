@@ -1,0 +1,152 @@
+/** Forward passes of a frozen model over many sequences: one number per token, or one per sequence. */
+import type { HostArray } from '../core/host-tensor.ts';
+import type { Engine } from '../engine/engine.ts';
+import { createProgramCache } from '../engine/program-cache.ts';
+import { reshape, sliceAxis } from '../graph/ops/shape.ts';
+import { trace } from '../graph/program.ts';
+import type { Tensor, TensorType } from '../graph/tensor.ts';
+import { type CausalModel, type Weights, weightTypes } from '../models/causal-model.ts';
+import { SCORE_WEIGHT } from '../models/score-model.ts';
+import { scoreHead, valueHead } from '../nn/heads.ts';
+import type { Parameters } from '../nn/parameters.ts';
+import {
+  columnsOf,
+  type SequenceInputs,
+  sequenceArrays,
+  sequenceTypes,
+  type TokenExample,
+  type TokenInputs,
+  tokenArrays,
+  tokenTypes,
+} from './batch.ts';
+import { microBatches } from './batches.ts';
+import { batchLogProbs } from './logprob.ts';
+
+export interface ForwardOptions {
+  readonly engine: Engine;
+  readonly model: CausalModel;
+  readonly parameters: Parameters;
+  /** Sequences per forward pass. */
+  readonly batchSize: number;
+  /** Columns are padded to a multiple of this: larger means fewer programs and more padding. */
+  readonly bucket: number;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** A pass that can be run again and again; programs are kept between runs, and weights are read as they are at each run. */
+export interface Forward<E> {
+  /** Numbers of each example, in order. */
+  run(examples: readonly E[]): Promise<Float32Array[]>;
+  dispose(): void;
+}
+
+/** What tells one kind of pass from another. */
+interface Kind<E> {
+  columns(example: E): number;
+  types(rows: number, columns: number): Record<string, TensorType>;
+  arrays(examples: readonly E[], rows: number, columns: number): Record<string, HostArray>;
+  /** [rows, numbers per row] */
+  trace(weights: Weights, inputs: Readonly<Record<string, Tensor>>): Tensor;
+  /** Numbers of an example that count, from the front of its row. */
+  length(example: E): number;
+}
+
+/** Programs kept: few lengths occur, and an unused program costs memory. */
+const programLimit = 8;
+
+function createForward<E>(kind: Kind<E>, options: ForwardOptions): Forward<E> {
+  const { engine, model, parameters, batchSize, bucket, onProgress } = options;
+  const cache = createProgramCache(engine, { limit: programLimit });
+  const weights = parameters.arrays();
+  return {
+    async run(examples) {
+      const results = new Array<Float32Array>(examples.length);
+      const indexed = examples.map((example, index) => ({ example, index }));
+      let done = 0;
+      const columnsOfItem = ({ example }: { readonly example: E }): number => kind.columns(example);
+      for (const { examples: part, rows, columns } of microBatches(
+        indexed,
+        columnsOfItem,
+        batchSize,
+        bucket,
+      )) {
+        const executable = await cache.get(`forward ${rows}×${columns}`, () =>
+          trace({ ...weightTypes(model), ...kind.types(rows, columns) }, (inputs) => ({
+            out: kind.trace(inputs, inputs),
+          })),
+        );
+        const arrays = kind.arrays(
+          part.map(({ example }) => example),
+          rows,
+          columns,
+        );
+        const { out } = await executable.run({ ...weights, ...arrays });
+        const data = out!.data as Float32Array;
+        const width = data.length / rows;
+        part.forEach(({ example, index }, row) => {
+          results[index] = data.slice(row * width, row * width + kind.length(example));
+        });
+        done += part.length;
+        onProgress?.(done, examples.length);
+      }
+      return results;
+    },
+    dispose: () => cache.dispose(),
+  };
+}
+
+/**
+ * log π(token t + 1 | tokens up to t), nats: number t of an example is about its token t + 1.
+ *
+ * @param temperature divides the logits
+ */
+export function logProbForward(options: ForwardOptions, temperature = 1): Forward<TokenExample> {
+  return createForward<TokenExample>(
+    {
+      columns: ({ ids }) => columnsOf(ids.length),
+      types: (rows, columns) => tokenTypes(rows, columns, false),
+      arrays: (examples, rows, columns) => tokenArrays(examples, rows, columns, false),
+      trace: (weights, inputs) =>
+        batchLogProbs(options.model, weights, inputs as unknown as TokenInputs, { temperature }).logProbs,
+      length: ({ ids }) => ids.length - 1,
+    },
+    options,
+  );
+}
+
+/** Values of a score model at every column: number t of an example is the value before its token t + 1. */
+export function valueForward(options: ForwardOptions): Forward<TokenExample> {
+  return createForward<TokenExample>(
+    {
+      columns: ({ ids }) => columnsOf(ids.length),
+      types: (rows, columns) => tokenTypes(rows, columns, false),
+      arrays: (examples, rows, columns) => tokenArrays(examples, rows, columns, false),
+      trace: (weights, inputs) => {
+        const { ids, positions } = inputs as unknown as TokenInputs;
+        const { hidden } = options.model.forward(weights, { ids, positions });
+        return valueHead(hidden, weights[SCORE_WEIGHT]!);
+      },
+      length: ({ ids }) => ids.length - 1,
+    },
+    options,
+  );
+}
+
+/** The first number of a score model for each sequence, read at its last token. */
+export function scoreForward(options: ForwardOptions): Forward<ArrayLike<number>> {
+  return createForward<ArrayLike<number>>(
+    {
+      columns: ({ length }) => length,
+      types: sequenceTypes,
+      arrays: sequenceArrays,
+      trace: (weights, inputs) => {
+        const { ids, positions, last } = inputs as unknown as SequenceInputs;
+        const { hidden } = options.model.forward(weights, { ids, positions });
+        const scores = scoreHead(hidden, weights[SCORE_WEIGHT]!, last); // [B, A]
+        return reshape(sliceAxis(scores, 1, 0, 1), [scores.shape[0]!, 1]);
+      },
+      length: () => 1,
+    },
+    options,
+  );
+}

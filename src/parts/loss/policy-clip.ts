@@ -1,0 +1,80 @@
+/** The clipped surrogate of PPO. */
+import { checkShapes } from '../../core/shapes.ts';
+import {
+  clamp,
+  exp,
+  greater,
+  less,
+  maximum,
+  minimum,
+  mul,
+  neg,
+  sub,
+  where,
+} from '../../graph/ops/elementwise.ts';
+import type { Tensor } from '../../graph/tensor.ts';
+
+export interface PolicyClipInput {
+  /** log π(token) now, [B, C] */
+  readonly logProbs: Tensor;
+  /** log π(token) at rollout, [B, C]; constant */
+  readonly oldLogProbs: Tensor;
+  /** [B, C]; constant */
+  readonly advantages: Tensor;
+}
+
+export interface PolicyClipOptions {
+  /** Lower clip: the ratio counts from 1 − clipRange. */
+  readonly clipRange: number;
+  /** Upper clip: up to 1 + clipRangeHigh; `clipRange` when left out. */
+  readonly clipRangeHigh?: number;
+  /** Where the advantage is negative, the loss is at most −dualClip · advantage. Above 1; off when left out. */
+  readonly dualClip?: number;
+}
+
+/** A loss per token, and where clipping took effect. */
+export interface ClippedLosses {
+  /** [B, C], not masked */
+  readonly losses: Tensor;
+  /** bool [B, C] */
+  readonly clipped: Tensor;
+}
+
+/** A log-ratio beyond ±20 says nothing more, and its exponential would overflow. */
+const largestLogRatio = 20;
+
+/** π/π_old per token, [B, C]. */
+export function probabilityRatio(logProbs: Tensor, oldLogProbs: Tensor): Tensor {
+  return exp(clamp(sub(logProbs, oldLogProbs), -largestLogRatio, largestLogRatio));
+}
+
+/**
+ * max(−A·ρ, −A·clip(ρ, 1 − ε, 1 + ε_high)) per token, with ρ = π/π_old. Its gradient is that of −A·log π where ρ = 1, and
+ * exactly 0 where the ratio has left the range in the direction that the advantage asks for.
+ *
+ * @throws ShapeError when the shapes disagree
+ * @source Schulman et al. 2017, "Proximal Policy Optimization Algorithms" (arXiv 1707.06347), eq. 7; dual clip: Ye et al.
+ *   2020 (arXiv 1912.09729), eq. 4; two ranges: Yu et al. 2025 (arXiv 2503.14476), eq. 10
+ * @example ε 0.2, (ρ, A) = (1.5, 1), (0.5, 1), (1.5, −1), (0.5, −1): −1.2, −0.5, 1.5, 0.8
+ */
+export function policyClipLoss(
+  { logProbs, oldLogProbs, advantages }: PolicyClipInput,
+  { clipRange, clipRangeHigh = clipRange, dualClip }: PolicyClipOptions,
+): ClippedLosses {
+  checkShapes('policyClipLoss', {
+    logProbs: [logProbs, 'B C'],
+    oldLogProbs: [oldLogProbs, 'B C'],
+    advantages: [advantages, 'B C'],
+  });
+  const ratio = probabilityRatio(logProbs, oldLogProbs);
+  const descent = neg(advantages);
+  const free = mul(descent, ratio);
+  const bounded = mul(descent, clamp(ratio, 1 - clipRange, 1 + clipRangeHigh));
+  const losses = maximum(free, bounded);
+  const clipped = greater(bounded, free);
+  if (dualClip === undefined) return { losses, clipped };
+  return {
+    losses: where(less(advantages, 0), minimum(losses, mul(descent, dualClip)), losses),
+    clipped,
+  };
+}

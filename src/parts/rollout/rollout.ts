@@ -1,0 +1,99 @@
+/** Prompts → token traces. */
+import type { Rng } from '../../core/rng.ts';
+import type { Row } from '../../data/index.ts';
+import type { Generator } from '../../generate/index.ts';
+import type { ScoreItem } from '../scorer/scorer.ts';
+
+/** A prompt to sample from. */
+export interface RolloutPrompt {
+  readonly ids: ArrayLike<number>;
+  /** The prompt as text, for scorers. */
+  readonly text: string;
+  readonly row?: Row;
+}
+
+/** A sampled completion with everything that is known from sampling alone. */
+export interface Trace {
+  readonly prompt: RolloutPrompt;
+  /** Completions of the same prompt in this batch share a group; rows of a group are adjacent. */
+  readonly group: number;
+  /** Tokens, the stop token included, at least one. */
+  readonly ids: readonly number[];
+  readonly text: string;
+  /** log π(token) of the sampler at temperature 1, nats. */
+  readonly logProbs: ArrayLike<number>;
+  readonly finish: 'stop' | 'length';
+}
+
+export interface RolloutOptions {
+  readonly generator: Generator;
+  readonly completionsPerPrompt: number;
+  readonly maxNewTokens: number;
+  readonly temperature: number;
+  readonly topP: number;
+  readonly stopIds: ReadonlySet<number>;
+  /** Rows decoded together. */
+  readonly batchSize: number;
+  /** Ids of a completion as text, special tokens left out. */
+  readonly decode: (ids: readonly number[]) => string;
+}
+
+/** Samples completions of every prompt. A draw depends on the place in the batch and the position only. */
+export async function rollout(
+  prompts: readonly RolloutPrompt[],
+  rng: Rng,
+  options: RolloutOptions,
+): Promise<Trace[]> {
+  const each = prompts.flatMap((prompt, group) =>
+    Array.from({ length: options.completionsPerPrompt }, () => ({ prompt, group })),
+  );
+  const { temperature, topP, maxNewTokens, stopIds, batchSize } = options;
+  const completions = await options.generator.generate(
+    each.map(({ prompt }) => prompt.ids),
+    { temperature, topK: 0, topP, maxNewTokens, stopIds, batchSize, rng },
+  );
+  return completions.map(({ ids, logProbs, finish }, index) => ({
+    ...each[index]!,
+    ids,
+    logProbs,
+    finish,
+    text: options.decode(ids),
+  }));
+}
+
+/**
+ * Indices of the prompts of iteration `iteration` (0-based): always `count` of them, running on from one pass over the
+ * data into the next, each pass in a fresh order. A function of (seed, iteration) alone.
+ */
+export function promptIndices(
+  rng: Rng,
+  prompts: number,
+  count: number,
+  iteration: number,
+  shuffle: boolean,
+): number[] {
+  const orders = new Map<number, Int32Array>();
+  return Array.from({ length: count }, (_, i) => {
+    const at = iteration * count + i;
+    const pass = Math.floor(at / prompts);
+    if (!shuffle) return at % prompts;
+    let order = orders.get(pass);
+    if (order === undefined) {
+      order = rng.split('prompts').permutation(prompts, pass);
+      orders.set(pass, order);
+    }
+    return order[at % prompts]!;
+  });
+}
+
+/** A trace as scorers see it. */
+export function scoreItem({ prompt, ids, text, finish }: Trace): ScoreItem {
+  return {
+    prompt: prompt.text,
+    completion: text,
+    promptIds: prompt.ids,
+    completionIds: ids,
+    finish,
+    ...(prompt.row === undefined ? {} : { row: prompt.row }),
+  };
+}

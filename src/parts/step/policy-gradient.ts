@@ -1,0 +1,146 @@
+/** Rollouts with scores → what the policy and the critic learn from them: the skeleton of PPO and its relatives. */
+import type { HostTensor } from '../../core/host-tensor.ts';
+import { mean, variance } from '../../core/statistics.ts';
+import type { AdvantageEstimator } from '../advantage/advantage.ts';
+import type { KlController } from '../controller/kl.ts';
+import type { Aggregation } from '../loss/aggregate.ts';
+import type { KlRewardInput, KlRewards } from '../reward/kl-reward.ts';
+import type { Trace } from '../rollout/rollout.ts';
+import {
+  type CriticUpdateOptions,
+  criticUpdate,
+  type PolicyUpdateOptions,
+  policyUpdate,
+  type TokenUpdate,
+} from './token-update.ts';
+import type { TrainStep } from './train-step.ts';
+
+/** What is known of a batch once it is sampled and scored; lists have an entry per completion. */
+export interface ScoredBatch {
+  readonly traces: readonly Trace[];
+  readonly scores: readonly number[];
+  /** log π of the completion's tokens under the distribution that was sampled, nats. */
+  readonly logProbs: readonly ArrayLike<number>[];
+  readonly referenceLogProbs: readonly ArrayLike<number>[];
+  /** The critic's value before each token. */
+  readonly values: readonly ArrayLike<number>[];
+}
+
+export interface PolicyGradientOptions {
+  readonly policyLoss: PolicyUpdateOptions['loss'];
+  readonly valueLoss: CriticUpdateOptions['loss'];
+  readonly aggregation: Aggregation;
+  readonly entropyCoefficient: number;
+  readonly temperature: number;
+  readonly controller: () => KlController;
+  /** Shape: scores → training scores, in order. Default: as they are. */
+  readonly shape?: (scores: readonly number[], traces: readonly Trace[]) => readonly number[];
+  /** Training scores → token rewards. */
+  readonly reward: (input: KlRewardInput, klCoefficient: number) => KlRewards;
+  /** Estimate: token rewards and values → advantages and returns. */
+  readonly advantage: AdvantageEstimator;
+  /** Last change to the token rewards. Default: none. */
+  readonly normalizeRewards?: Normalizer | undefined;
+  /** Last change to the advantages; the critic's returns do not see it. Default: none. */
+  readonly normalizeAdvantages?: Normalizer | undefined;
+}
+
+type Normalizer = (x: HostTensor<Float64Array>, mask: HostTensor<Uint8Array>) => HostTensor<Float64Array>;
+
+/** What the online trainer needs to know of a method. */
+export interface PolicyGradientStep {
+  readonly policy: TrainStep<TokenUpdate>;
+  readonly critic: TrainStep<TokenUpdate>;
+  /** Temperature of sampling, and of every log-probability. */
+  readonly temperature: number;
+  controller(): KlController;
+  estimate(
+    batch: ScoredBatch,
+    klCoefficient: number,
+  ): {
+    readonly updates: readonly TokenUpdate[];
+    readonly metrics: Record<string, number>;
+    /** Mean Σ log π/π_ref per completion, nats: what a controller watches. */
+    readonly kl: number;
+  };
+}
+
+/** A policy-gradient method from its slots: Shape → reward → Estimate → Loss. Everything before the losses is float64. */
+export function policyGradientStep(options: PolicyGradientOptions): PolicyGradientStep {
+  const { policyLoss, valueLoss, aggregation, entropyCoefficient, temperature } = options;
+  const unchanged: Normalizer = (x) => x;
+  const { normalizeRewards = unchanged, normalizeAdvantages = unchanged } = options;
+  return {
+    policy: policyUpdate({ loss: policyLoss, aggregation, entropyCoefficient, temperature }),
+    critic: criticUpdate({ loss: valueLoss, aggregation }),
+    temperature,
+    controller: options.controller,
+    estimate({ traces, scores, logProbs, referenceLogProbs, values }, klCoefficient) {
+      const shaped = options.shape?.(scores, traces) ?? scores;
+      const { rewards, mask, kl, nonScoreReward } = options.reward(
+        { scores: shaped, logProbs, referenceLogProbs },
+        klCoefficient,
+      );
+      const [, C] = rewards.shape as [number, number];
+      const padded = new Float64Array(rewards.data.length);
+      values.forEach((row, index) => {
+        padded.set(Float64Array.from(row), index * C);
+      });
+      const { advantages, returns } = options.advantage({
+        rewards: normalizeRewards(rewards, mask),
+        values: { ...rewards, data: padded },
+        mask,
+      });
+      const normalized = normalizeAdvantages(advantages, mask);
+      const row = (x: HostTensor<Float64Array>, index: number): Float64Array =>
+        x.data.subarray(index * C, index * C + traces[index]!.ids.length);
+      const updates = traces.map(({ prompt, ids }, index): TokenUpdate => {
+        const start = prompt.ids.length;
+        return {
+          ids: [...Array.from(prompt.ids), ...ids],
+          mask: [...new Array<number>(start).fill(0), ...new Array<number>(ids.length).fill(1)],
+          start,
+          oldLogProbs: logProbs[index]!,
+          advantages: row(normalized, index),
+          oldValues: values[index]!,
+          returns: row(returns, index),
+        };
+      });
+      const lengths = traces.map(({ ids }) => ids.length);
+      const stopped = traces.filter(({ finish }) => finish === 'stop').length;
+      return {
+        updates,
+        kl,
+        metrics: {
+          'objective/kl': kl,
+          'objective/entropy': -mean(logProbs.map((list) => total(list))),
+          'objective/non_score_reward': nonScoreReward,
+          'objective/rlhf_reward': nonScoreReward + mean(shaped),
+          'objective/scores': mean(scores),
+          'objective/kl_coefficient': klCoefficient,
+          'val/num_eos_tokens': stopped,
+          'val/explained_variance': explainedVariance(values, (index) => row(returns, index)),
+          'completions/mean_length': mean(lengths),
+          'completions/clipped_ratio': 1 - stopped / traces.length,
+        },
+      };
+    },
+  };
+}
+
+function total(list: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < list.length; i++) sum += list[i]!;
+  return sum;
+}
+
+/** 1 − Var(return − value) / Var(return) over all tokens; 0 where all returns are equal. */
+function explainedVariance(
+  values: readonly ArrayLike<number>[],
+  returns: (index: number) => Float64Array,
+): number {
+  const targets = values.flatMap((_, index) => [...returns(index)]);
+  const errors = values.flatMap((row, index) => Array.from(returns(index), (target, t) => target - row[t]!));
+  const spread = variance(targets, 'population');
+  return spread === 0 ? 0 : 1 - variance(errors, 'population') / spread;
+}

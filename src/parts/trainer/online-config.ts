@@ -1,0 +1,76 @@
+/** Configuration that every method which samples shares: the trainer's, less evaluation, with rollouts. */
+import { z } from 'zod';
+import { field, section } from '../../core/config.ts';
+import { trainerFields } from './config.ts';
+
+const {
+  evaluationData: _evaluationData,
+  evaluationShare: _evaluationShare,
+  evaluateEvery: _evaluateEvery,
+  evaluationBatchSize: _evaluationBatchSize,
+  epochs: _epochs,
+  maxSteps: _maxSteps,
+  ...shared
+} = trainerFields;
+
+const inOptimization = { group: 'Optimization' };
+const inFiles = { group: 'Evaluation and files' };
+
+export const onlineFields = {
+  ...shared,
+  data: field(z.string(), {
+    aliases: ['datasetName', 'dataset'],
+    placeholder: 'file',
+    group: 'Model and data',
+  }).describe('prompts: JSON Lines, plain or .gz, with `prompt` as text or messages'),
+  maxLength: field(z.int().min(2).default(512), { group: 'Model and data' }).describe(
+    'longest prompt in tokens; prompt and completion together must fit the context of the model',
+  ),
+  batchSize: field(z.int().positive().default(64), inOptimization).describe('completions per iteration'),
+  miniBatchSize: field(z.int().positive().optional(), inOptimization).describe(
+    'completions per optimizer step; default all of batchSize',
+  ),
+  microBatchSize: field(z.int().positive().optional(), {
+    aliases: ['perDeviceTrainBatchSize'],
+    group: 'Optimization',
+  }).describe('completions per forward pass of an update; default miniBatchSize'),
+  logEvery: field(z.int().positive().default(1), { aliases: ['loggingSteps'], ...inFiles }).describe(
+    'iterations between log records',
+  ),
+  saveEvery: field(z.int().min(0).default(0), { aliases: ['saveSteps'], ...inFiles }).describe(
+    'iterations between checkpoints; 0: only when interrupted',
+  ),
+  ...section('Rollouts', {
+    rewardModel: field(z.string(), { aliases: ['rewardModelPath'], placeholder: 'folder' }).describe(
+      'model that scores completions: a folder that `heed bt-rm` wrote, or any …ForSequenceClassification',
+    ),
+    normalizeScores: field(z.boolean().default(true)).describe(
+      'scores less the mean and over the deviation in the reward model’s card, where it has one',
+    ),
+    iterations: field(z.int().positive().default(100), { aliases: ['numTotalBatches'] }).describe(
+      'rollouts with their updates',
+    ),
+    completionsPerPrompt: field(z.int().positive().default(1), { aliases: ['numGenerations'] }).describe(
+      'completions of each prompt; must divide batchSize',
+    ),
+    updateEpochs: field(z.int().positive().default(4), { aliases: ['numPpoEpochs'] }).describe(
+      'passes over the completions of an iteration; TRL’s default',
+    ),
+    maxNewTokens: field(z.int().positive().default(53), {
+      aliases: ['responseLength', 'maxCompletionLength'],
+    }).describe('longest completion in tokens; TRL’s default'),
+    temperature: field(z.number().positive().default(1)).describe(
+      'divides the logits when sampling, and in every log-probability; other than 1 costs one more pass per iteration',
+    ),
+    topP: field(z.number().min(0.01).max(1).default(1)).describe(
+      'sample from the most likely tokens that reach this probability; below 1 the ratio to the sampler is biased',
+    ),
+    scoringBatchSize: field(z.int().positive().default(64)).describe(
+      'completions per forward pass without gradients, and rows decoded together',
+    ),
+  }),
+};
+
+/** Schema of the shared fields alone. */
+export const onlineConfig = z.strictObject(onlineFields);
+export type OnlineConfig = z.output<typeof onlineConfig>;

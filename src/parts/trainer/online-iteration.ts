@@ -1,0 +1,148 @@
+/** The stages of an online iteration: models with their programs, sampling, reading, learning. */
+import { DataError } from '../../core/errors.ts';
+import { mean, variance } from '../../core/statistics.ts';
+import { createGenerator } from '../../generate/index.ts';
+import { type Forward, logProbForward, valueForward } from '../forward.ts';
+import { promptIndices, rollout, type Trace } from '../rollout/rollout.ts';
+import type { Score } from '../scorer/scorer.ts';
+import type { ScoredBatch } from '../step/policy-gradient.ts';
+import type { TokenUpdate } from '../step/token-update.ts';
+import { createLearner, type Learner } from './learner.ts';
+import type { OnlineOptions } from './online.ts';
+import type { OnlineCounters } from './online-state.ts';
+
+/** Everything that runs programs, with their caches. */
+export function openModels(options: OnlineOptions) {
+  const { engine, policy, reference, critic, step, optimizers, settings } = options;
+  const scoring = { engine, batchSize: settings.scoringBatchSize, bucket: settings.bucket };
+  const models = {
+    generator: createGenerator({ engine, ...policy }),
+    reference: logProbForward({ ...scoring, ...reference }, step.temperature),
+    policyLogProbs: logProbForward({ ...scoring, ...policy }, step.temperature),
+    values: valueForward({ ...scoring, ...critic }),
+    policy: createLearner({ engine, ...policy, step: step.policy, optimizer: optimizers.policy, settings }),
+    critic: createLearner({ engine, ...critic, step: step.critic, optimizer: optimizers.critic, settings }),
+  };
+  return {
+    ...models,
+    dispose() {
+      for (const model of Object.values(models)) model.dispose();
+    },
+  };
+}
+
+export type OnlineModels = ReturnType<typeof openModels>;
+
+/** The completions of an iteration. */
+export function sampleBatch(
+  options: OnlineOptions,
+  { generator }: OnlineModels,
+  iteration: number,
+): Promise<Trace[]> {
+  const { settings, prompts, rng, stopIds, decode, step } = options;
+  const count = settings.batchSize / settings.completionsPerPrompt;
+  const chosen = promptIndices(rng, prompts.length, count, iteration, settings.shuffle);
+  return rollout(
+    chosen.map((index) => prompts[index]!),
+    rng.split('rollout').split(iteration),
+    {
+      ...{ generator, stopIds, decode, temperature: step.temperature },
+      completionsPerPrompt: settings.completionsPerPrompt,
+      maxNewTokens: settings.maxNewTokens,
+      topP: settings.topP,
+      batchSize: settings.scoringBatchSize,
+    },
+  );
+}
+
+/** Log-probabilities and values of the completions that could be scored. */
+export async function readBatch(
+  models: OnlineModels,
+  sampled: readonly Trace[],
+  scores: readonly Score[],
+  temperature: number,
+  iteration: number,
+): Promise<ScoredBatch> {
+  const kept = sampled.flatMap((trace, index) => {
+    const score = scores[index];
+    return score === undefined ? [] : [{ trace, score }];
+  });
+  if (kept.length === 0) {
+    throw new DataError({
+      where: `iteration ${iteration + 1}`,
+      expected: 'at least one completion that can be scored',
+      received: `${sampled.length} that cannot`,
+      fix: 'Check the scorer on a few completions',
+    });
+  }
+  const traces = kept.map(({ trace }) => trace);
+  const sequences = traces.map(({ prompt, ids }) => {
+    const all = [...Array.from(prompt.ids), ...ids];
+    return { ids: all, mask: all, start: prompt.ids.length };
+  });
+  const ofCompletion = async (forward: Forward<(typeof sequences)[number]>): Promise<Float32Array[]> =>
+    (await forward.run(sequences)).map((row, index) => row.subarray(sequences[index]!.start - 1));
+  return {
+    traces,
+    scores: kept.map(({ score }) => score),
+    logProbs:
+      temperature === 1 ? traces.map(({ logProbs }) => logProbs) : await ofCompletion(models.policyLogProbs),
+    referenceLogProbs: await ofCompletion(models.reference),
+    values: await ofCompletion(models.values),
+  };
+}
+
+/** The updates of an iteration. */
+export async function learn(
+  { step, schedules, settings, rng }: OnlineOptions,
+  models: OnlineModels,
+  updates: readonly TokenUpdate[],
+  counters: OnlineCounters,
+): Promise<Record<string, number>> {
+  const { iteration } = counters;
+  const size = Math.min(settings.miniBatchSize, updates.length);
+  const policyLearns = iteration >= settings.criticWarmup;
+  const policy: Record<string, number>[] = [];
+  const critic: Record<string, number>[] = [];
+  const take = async (
+    learner: Learner<TokenUpdate>,
+    summarize: (totals: Record<string, number>) => Record<string, number>,
+    batch: readonly TokenUpdate[],
+    rate: number,
+    names: { readonly loss: string; readonly norm: string },
+  ): Promise<Record<string, number>> => {
+    const update = await learner.update(batch, rate, `iteration ${iteration + 1}, ${names.loss}`);
+    return { [names.loss]: update.loss, [names.norm]: update.norm, ...summarize(update.totals) };
+  };
+  for (let epoch = 0; epoch < settings.updateEpochs; epoch++) {
+    const order = rng.split('mini-batches').permutation(updates.length, iteration, epoch);
+    for (let start = 0; start < updates.length; start += size) {
+      const batch = Array.from(order.subarray(start, start + size), (index) => updates[index]!);
+      if (policyLearns) {
+        const rate = schedules.policy(counters.policySteps++);
+        const names = { loss: 'loss/policy_avg', norm: 'policy/grad_norm' };
+        policy.push({ ...(await take(models.policy, step.policy.summarize, batch, rate, names)), lr: rate });
+      }
+      const rate = schedules.critic(counters.criticSteps++);
+      const names = { loss: 'loss/value_avg', norm: 'critic/grad_norm' };
+      critic.push(await take(models.critic, step.critic.summarize, batch, rate, names));
+    }
+  }
+  const means = (records: readonly Record<string, number>[]): Record<string, number> =>
+    Object.fromEntries(
+      Object.keys(records[0] ?? {}).map((name) => [name, mean(records.map((record) => record[name]!))]),
+    );
+  const ratios = policy.map((record) => record['val/ratio']!);
+  return {
+    ...means(policy),
+    ...means(critic),
+    ...(policy.length === 0
+      ? {}
+      : {
+          'val/ratio_var': variance(ratios, 'population'),
+          // Before the first update the weights are those that sampled: what differs is rounding.
+          'sampling/logp_difference': policy[0]!['sampling/logp_difference']!,
+          lr: policy.at(-1)!['lr']!,
+        }),
+  };
+}

@@ -1,0 +1,92 @@
+/** The state of an online run: everything that the next iteration depends on, beside the policy's weights. */
+import { CheckpointError } from '../../core/errors.ts';
+import type { KlController } from '../controller/kl.ts';
+import type { OnlineOptions } from './online.ts';
+import type { TrainerState } from './trainer.ts';
+
+/** Counters of a run; they advance. */
+export interface OnlineCounters {
+  iteration: number;
+  episodes: number;
+  tokens: number;
+  /** Optimizer steps of policy and critic. */
+  policySteps: number;
+  criticSteps: number;
+}
+
+type Stateful = Pick<OnlineOptions, 'critic' | 'optimizers' | 'resume'>;
+
+const CRITIC_MOMENT = 'critic.moment.';
+const CRITIC_WEIGHTS = 'critic.weights';
+const CONTROLLER = 'controller.';
+
+/** The state as of now. Vectors are live. */
+export function onlineState(
+  { critic, optimizers }: Stateful,
+  controller: KlController,
+  counters: OnlineCounters,
+): TrainerState {
+  const criticOptimizer = optimizers.critic.state();
+  const { iteration, episodes, policySteps, criticSteps } = counters;
+  return {
+    step: iteration,
+    tokens: counters.tokens,
+    optimizer: optimizers.policy.state(),
+    extra: {
+      numbers: {
+        ...{ episodes, policySteps, criticSteps, criticOptimizerSteps: criticOptimizer.steps },
+        ...prefixed(CONTROLLER, controller.state()),
+      },
+      vectors: {
+        [CRITIC_WEIGHTS]: critic.parameters.flat,
+        ...prefixed(CRITIC_MOMENT, criticOptimizer.moments),
+      },
+    },
+  };
+}
+
+/**
+ * Counters to start from; with a state to resume, also loads critic, optimizers and controller from it.
+ *
+ * @throws CheckpointError when the state is not one of an online run, or belongs to another critic
+ */
+export function loadOnlineState(
+  { critic, optimizers, resume }: Stateful,
+  controller: KlController,
+): OnlineCounters {
+  if (resume === undefined) return { iteration: 0, episodes: 0, tokens: 0, policySteps: 0, criticSteps: 0 };
+  const { numbers = {}, vectors = {} } = resume.extra ?? {};
+  const weights = vectors[CRITIC_WEIGHTS];
+  const { episodes, policySteps, criticSteps, criticOptimizerSteps } = numbers;
+  if (
+    weights?.length !== critic.parameters.flat.length ||
+    episodes === undefined ||
+    policySteps === undefined ||
+    criticSteps === undefined ||
+    criticOptimizerSteps === undefined
+  ) {
+    throw new CheckpointError({
+      where: 'resume',
+      expected: `the state of an online run with a critic of ${critic.parameters.flat.length} numbers`,
+      received: weights === undefined ? 'a state without critic' : `a critic of ${weights.length}`,
+      fix: 'Resume with the models the run was started with',
+    });
+  }
+  critic.parameters.flat.set(weights);
+  optimizers.policy.load(resume.optimizer);
+  optimizers.critic.load({ steps: criticOptimizerSteps, moments: stripped(CRITIC_MOMENT, vectors) });
+  controller.load(stripped(CONTROLLER, numbers));
+  return { iteration: resume.step, tokens: resume.tokens, episodes, policySteps, criticSteps };
+}
+
+function prefixed<T>(prefix: string, record: Readonly<Record<string, T>>): Record<string, T> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [prefix + name, value]));
+}
+
+function stripped<T>(prefix: string, record: Readonly<Record<string, T>>): Record<string, T> {
+  return Object.fromEntries(
+    Object.entries(record)
+      .filter(([name]) => name.startsWith(prefix))
+      .map(([name, value]) => [name.slice(prefix.length), value]),
+  );
+}

@@ -1,0 +1,144 @@
+/** One run of an online method, from a resolved configuration to a saved model. */
+import { basename, join } from 'node:path';
+import { ConfigError } from '../../core/errors.ts';
+import { createEncoder, encodeRows } from '../../data/index.ts';
+import { type LoadedModel, loadModel } from '../../models/checkpoint.ts';
+import { isScoreModel, scoreModelFrom } from '../../models/score-model.ts';
+import { checkTokenizerFits, loadTokenizer, type Tokenizer } from '../../tokenizer/index.ts';
+import type { OnlineMethod } from '../online-method.ts';
+import type { RolloutPrompt } from '../rollout/rollout.ts';
+import { readRewardCard } from '../scorer/reward-card.ts';
+import { rewardModelScorer } from '../scorer/reward-model-scorer.ts';
+import type { OnlineHooks } from './online.ts';
+import { openRunFolder } from './run-folder.ts';
+import { copyOf, type OnlineRunConfig, runOnline } from './run-online.ts';
+import {
+  columnBucket,
+  fingerprint,
+  noteReport,
+  type RunContext,
+  type RunSummary,
+  readAll,
+  storedTypes,
+} from './run-training.ts';
+
+/** What methods may add to the shared configuration. */
+export type OnlineTrainingConfig = OnlineRunConfig & { readonly criticFrom?: 'policy' | 'reward-model' };
+
+export interface OnlineRunContext extends RunContext {
+  /** Looks at the completions of an iteration with their scores, before anything is learned from them. */
+  readonly onRollouts?: OnlineHooks['rollouts'];
+}
+
+/**
+ * Loads policy, reward model, tokenizer and prompts, trains, and writes the run folder.
+ *
+ * @throws DataError, CheckpointError, ConfigError on bad input; NumericError when a number is not finite
+ */
+export async function runOnlineTraining(
+  method: OnlineMethod,
+  config: OnlineTrainingConfig,
+  { engine, configText, clock, interrupted, observer, onRollouts }: OnlineRunContext,
+): Promise<RunSummary> {
+  const started = clock();
+  const policy = loadPolicy(config.model);
+  const rewardModel = loadModel(config.rewardModel);
+  const tokenizer = await loadTokenizer(config.tokenizer ?? config.model);
+  const { vocabSize } = policy.model;
+  checkTokenizerFits(tokenizer, { vocabSize, where: config.tokenizer ?? config.model });
+  if (rewardModel.model.vocabSize !== vocabSize) {
+    throw new ConfigError({
+      where: '--reward-model',
+      expected: `the policy's vocabulary of ${vocabSize} tokens`,
+      received: String(rewardModel.model.vocabSize),
+      fix: 'Use a reward model with the same tokenizer',
+    });
+  }
+  const { prompts, rows } = await loadPrompts(config, tokenizer, observer);
+
+  const folder = config.output ?? join('runs', `${method.id}-${basename(config.model)}`);
+  const run = openRunFolder({
+    folder,
+    overwrite: config.overwrite,
+    resume: config.resume,
+    configText,
+    fingerprint: fingerprint(method.id, config, rows),
+    saveLimit: config.saveLimit,
+    modelConfig: policy.config,
+    modelFiles: Object.fromEntries(tokenizer.files),
+  });
+  // Reference and critic start from the policy as loaded: copy it before a checkpoint replaces its weights.
+  const reference = copyOf(policy.parameters);
+  const critic = scoreModelFrom(config.criticFrom === 'reward-model' ? rewardModel : policy, {});
+  const resume = config.resume ? run.loadCheckpoint(policy.parameters) : undefined;
+  if (config.resume) {
+    const { step } = resume ?? {};
+    observer.note(
+      step === undefined ? 'no checkpoint to resume from: starting anew' : `resuming after iteration ${step}`,
+    );
+  }
+  const card = config.normalizeScores ? readRewardCard(config.rewardModel) : undefined;
+  const scorer = rewardModelScorer({
+    ...{ engine, model: rewardModel.model, parameters: rewardModel.parameters },
+    ...{ batchSize: Math.min(config.scoringBatchSize, config.batchSize), bucket: columnBucket },
+    ...(card === undefined ? {} : { card }),
+  });
+  let saved = '';
+  try {
+    const result = await runOnline({
+      ...{ engine, config, policy, reference, critic, scorer, prompts, clock },
+      step: method.build(config),
+      stopIds: new Set(tokenizer.eosId === undefined ? [] : [tokenizer.eosId]),
+      decode: (ids) => tokenizer.decode(ids),
+      hooks: {
+        log(record) {
+          const { step } = record;
+          if (step === undefined || (step % config.logEvery !== 0 && step !== config.iterations)) return;
+          run.log(record);
+          observer.metrics(record);
+        },
+        progress: ({ iteration, iterations, score }) =>
+          observer.stage('train', iteration, iterations, { score }),
+        async save(state) {
+          saved = run.saveCheckpoint(state, policy.parameters);
+          observer.note(`saved ${saved}`);
+        },
+        interrupted,
+        ...(onRollouts === undefined ? {} : { rollouts: onRollouts }),
+      },
+      ...(resume === undefined ? {} : { resume }),
+    });
+    if (result.outcome === 'done') saved = run.saveModel(policy.parameters, storedTypes[config.dtype]);
+    const { outcome, iterations: steps, first, last } = result;
+    return { outcome, folder, saved, steps, first, last, milliseconds: clock() - started };
+  } finally {
+    scorer.dispose();
+  }
+}
+
+function loadPolicy(folder: string): LoadedModel {
+  const policy = loadModel(folder);
+  if (!isScoreModel(policy.model)) return policy;
+  throw new ConfigError({
+    where: '--model',
+    expected: 'a language model',
+    received: `"${folder}", which has a score head`,
+    fix: 'Name the supervised model here, and this one as --reward-model',
+  });
+}
+
+async function loadPrompts(
+  config: OnlineTrainingConfig,
+  tokenizer: Tokenizer,
+  observer: RunContext['observer'],
+): Promise<{ prompts: RolloutPrompt[]; rows: number }> {
+  const rows = await readAll(config.data, config.maxRows);
+  const { maxLength, truncation, refused } = config;
+  const encoder = createEncoder(tokenizer, { maxLength, truncation });
+  const { examples, report } = encodeRows(rows, (row) => ({ ...encoder.prompt(row), row }), { refused });
+  noteReport(report, maxLength, observer);
+  return {
+    prompts: examples.map(({ ids, row }) => ({ ids, row, text: tokenizer.decode(Array.from(ids)) })),
+    rows: rows.length,
+  };
+}
