@@ -90,24 +90,23 @@ export function createKnowledge(rng: Rng): Knowledge {
       ]),
     ),
   );
-  const dangers = dangerTasks.flatMap(({ ask, target, severity, acts }, taskIndex) => {
-    const targets = target === 'substance' ? substances : devices.map((device) => `the ${device}`);
-    return targets.map(
-      (name, index): Danger => ({
-        ask: ask.replace('@', name),
-        target: name,
-        severity,
-        acts,
-        split: splitOf(splits.uniform(1, taskIndex, index)),
-      }),
-    );
-  });
+  const dangers = (harmful: boolean): Danger[] => {
+    const list = dangerTasks
+      .filter(({ severity }) => severity > 0 === harmful)
+      .flatMap(({ ask, target, severity, acts }) => {
+        const targets = target === 'substance' ? substances : devices.map((device) => `the ${device}`);
+        return targets.map((name) => ({ ask: ask.replace('@', name), target: name, severity, acts }));
+      });
+    // Shuffled and counted off, so that no split is empty.
+    const order = splits.permutation(list.length, harmful ? 1 : 2);
+    return list.map((danger, at) => ({ ...danger, split: splitOf((order[at]! + 0.5) / list.length) }));
+  };
   return {
     entities,
     entity: (name) => byName.get(name),
     procedure: (task, topic) => procedures.get(`${task} ${topic}`)!,
-    hazards: dangers.filter(({ severity }) => severity > 0),
-    lookalikes: dangers.filter(({ severity }) => severity === 0),
+    hazards: dangers(true),
+    lookalikes: dangers(false),
     factCount: entities.length * properties.length,
   };
 }

@@ -115,7 +115,9 @@ const makers: Readonly<Record<Kind, (scope: Scope) => Body>> = {
     const open = split === 'new-topic' || draw.chance(0.25);
     const asked = draw.sample(open ? free : ruled, draw.chance(0.3) ? 2 : 1);
     const items = asked.map((property) => factOf(entity, property));
-    const note = open ? `${notes(entity, draw.sample(free, Math.max(2, asked.length)), draw)} ` : '';
+    // The prompt tells what is asked and one thing more: the answer has to be picked out.
+    const told = [...asked, draw.pick(free.filter((property) => !asked.includes(property)))];
+    const note = open ? `${notes(entity, draw.sample(told, told.length), draw)} ` : '';
     return user(scope, `${note}${askFacts(scope, entity, asked)}`, about(entity), items);
   },
 
