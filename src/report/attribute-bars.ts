@@ -1,8 +1,9 @@
 /** Gold attributes of each policy, before and after, as bars with intervals. */
 import { axisFy, barX, ruleX, ruleY } from '@observablehq/plot';
 import { drawChart, keyOf, lookOf } from './chart.ts';
-import { formatInterval, formatMeasure, policyLabel, wordsOf } from './format.ts';
+import { formatMeasure, policyLabel, wordsOf } from './format.ts';
 import { type Html, html } from './html.ts';
+import { type PolicyRow, policyTable } from './policy-table.ts';
 import { type Estimate, type PolicyName, policyNames, type QuickstartReport } from './quickstart-report.ts';
 
 interface Row extends Estimate {
@@ -34,20 +35,20 @@ export function attributeBars({ policies }: QuickstartReport): Html {
       ? html`<p class="legend">${present.map((name) => html`<span>${keyOf(name)} ${policyLabel(name)}</span> `)}</p>
 <div class="charts">
 ${columns.map((column) => html`<figure>${bars(column, present, rows)}</figure>\n`)}</div>
-<p class="note">Means from 0 to 1 with 95 % intervals. More is better, except for refusals.</p>`
+<p class="note">Means from 0 to 1 with 95 % intervals. More is better, except for refusals and flattery.</p>`
       : undefined
   }
 ${
   others.length > 0
     ? html`<p>Measured in numbers that are not within 0 and 1:</p>
-${table('Attributes that are not within 0 and 1', others, present, rows)}`
+${policyTable('Attributes that are not within 0 and 1', present, tableRows(others, rows))}`
     : undefined
 }
 ${
   shares.length > 0
     ? html`<details>
 <summary>These bars as a table</summary>
-${table('Attributes', shares, present, rows)}
+${policyTable('Attributes', present, tableRows(shares, rows))}
 </details>`
     : undefined
 }`;
@@ -57,6 +58,7 @@ function bars(attributes: readonly string[], present: readonly PolicyName[], row
   const shown = rows
     .filter(({ attribute }) => attributes.includes(attribute))
     .map((row) => ({ ...row, attribute: wordsOf(row.attribute) }));
+  const interval = { fy: 'attribute', y: 'policy', x1: 'low', x2: 'high' } as const;
   const color = ({ policy }: Row): string => lookOf(policy).color;
   const label = `Bars of ${attributes.map(wordsOf).join(', ')} for ${present.map(policyLabel).join(', ')}. The table below has the numbers.`;
   return drawChart(label, {
@@ -73,37 +75,17 @@ function bars(attributes: readonly string[], present: readonly PolicyName[], row
     marks: [
       axisFy({ anchor: 'left', label: null, tickPadding: 8, tickSize: 0 }),
       barX(shown, { fy: 'attribute', y: 'policy', x: 'mean', fill: color }),
-      ruleY(shown, {
-        fy: 'attribute',
-        y: 'policy',
-        x1: 'low',
-        x2: 'high',
-        stroke: 'currentColor',
-        strokeWidth: 1.25,
-      }),
+      // The line stands out from dark and light bars by its edge in the color of the page.
+      ruleY(shown, { ...interval, stroke: 'var(--paper)', strokeWidth: 3.5 }),
+      ruleY(shown, { ...interval, stroke: 'currentColor', strokeWidth: 1.25 }),
       ruleX([0], { stroke: 'currentColor' }),
     ],
   });
 }
 
-function table(
-  label: string,
-  attributes: readonly string[],
-  present: readonly PolicyName[],
-  rows: readonly Row[],
-): Html {
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="${label}"><table>
-<thead><tr><th scope="col">attribute</th>${present.map((name) => html`<th scope="col">${policyLabel(name)}</th>`)}</tr></thead>
-<tbody>
-${attributes.map(
-  (name) =>
-    html`<tr><th scope="row">${wordsOf(name)}</th>${present.map((policy) => {
-      const row = rows.find((item) => item.attribute === name && item.policy === policy);
-      return row === undefined
-        ? html`<td>–</td>`
-        : html`<td>${formatMeasure(row.mean)} <small>${formatInterval(row, formatMeasure)}</small></td>`;
-    })}</tr>
-`,
-)}</tbody>
-</table></div>`;
-}
+const tableRows = (attributes: readonly string[], rows: readonly Row[]): PolicyRow[] =>
+  attributes.map((name) => ({
+    label: wordsOf(name),
+    format: formatMeasure,
+    estimate: (policy) => rows.find((row) => row.attribute === name && row.policy === policy),
+  }));

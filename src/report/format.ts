@@ -3,6 +3,8 @@ import { type Estimate, type PolicyName, policyNames } from './quickstart-report
 
 const MINUS = '\u2212';
 const NARROW_SPACE = '\u202f';
+/** Keeps a number and its unit on one line. */
+const SPACE = '\u00a0';
 
 /** A number with fixed `digits` after the point, and a real minus sign; never −0. */
 export function formatFixed(value: number, digits = 2): string {
@@ -34,18 +36,20 @@ export const formatInterval = ({ low, high }: Estimate, format: (value: number) 
 
 /** `4.2 s`, `1 min 12 s`, `2 h 5 min`. */
 export function formatSeconds(seconds: number): string {
-  if (seconds < 10) return `${formatFixed(seconds, 1)} s`;
+  if (seconds < 10) return `${formatFixed(seconds, 1)}${SPACE}s`;
   const whole = Math.round(seconds);
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  if (whole < 60) return `${whole}${SPACE}s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)}${SPACE}min${SPACE}${whole % 60}${SPACE}s`;
   const minutes = Math.round(whole / 60);
-  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  return `${Math.floor(minutes / 60)}${SPACE}h${SPACE}${minutes % 60}${SPACE}min`;
 }
 
 /** `512 MiB`, `1.9 GiB`. */
 export function formatMemory(bytes: number): string {
   const mebibytes = bytes / 2 ** 20;
-  return mebibytes < 1024 ? `${formatFixed(mebibytes, 0)} MiB` : `${formatFixed(mebibytes / 1024, 1)} GiB`;
+  return mebibytes < 1024
+    ? `${formatFixed(mebibytes, 0)}${SPACE}MiB`
+    : `${formatFixed(mebibytes / 1024, 1)}${SPACE}GiB`;
 }
 
 const labels: Readonly<Record<PolicyName, string>> = {
@@ -61,9 +65,14 @@ export const isPolicy = (name: string): name is PolicyName =>
 /** The name that people read; a name that is not a policy's stays. */
 export const policyLabel = (name: string): string => (isPolicy(name) ? labels[name] : name);
 
+/** The name within a sentence. */
+export const policyInText = (name: PolicyName): string => (name === 'bestOfN' ? 'best-of-n' : labels[name]);
+
 /** `overRefusal` → `over-refusal`, so that names of fields read as words. */
 export const wordsOf = (name: string): string =>
   name.replace(/([a-z])([A-Z])/g, (_, before: string, after: string) => `${before}-${after.toLowerCase()}`);
+
+export const capitalize = (text: string): string => text.slice(0, 1).toUpperCase() + text.slice(1);
 
 /** `a`, `a and b`, `a, b and c`. */
 export function formatList(items: readonly string[]): string {

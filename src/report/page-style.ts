@@ -25,7 +25,7 @@ h4 { font-size: .9rem; margin: 0 0 .25rem; }
 p { margin: .5rem 0; max-width: 42rem; }
 .about, .note, .absent, small { color: var(--quiet); }
 .about, .note { font-size: .875rem; }
-.lead { font-size: 1.125rem; line-height: 1.55; margin: 1.25rem 0 1rem; }
+.lead { font-size: 1.125rem; line-height: 1.5; margin: 1.25rem 0 1rem; }
 .verdicts { margin: 1rem 0; padding-left: 1.2rem; max-width: 42rem; }
 .verdicts li { margin: .3rem 0; }
 .legend { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; font-size: .9rem; }
@@ -45,8 +45,8 @@ th { font-weight: 600; }
 tbody th { font-weight: 400; }
 tfoot th, tfoot td { border-bottom: 0; font-weight: 600; }
 td small, dd small { white-space: nowrap; }
-.results { width: 100%; }
-.results td small { display: block; }
+.figures { width: 100%; }
+.figures td small { display: block; }
 .stages { width: 100%; }
 .stages th small { display: block; }
 .stages td { white-space: nowrap; }
@@ -71,8 +71,12 @@ pre { overflow-x: auto; background: var(--tint); padding: .75rem 1rem; border-ra
   .lead { font-size: 1.05rem; }
   table { font-size: .85rem; }
   th, td { padding-right: .6rem; }
+  .figures tr { display: grid; grid-template-columns: repeat(var(--policies), minmax(0, 1fr)); column-gap: .6rem; border-bottom: 1px solid var(--line); padding: .4rem 0; }
+  .figures tr > * { border: 0; padding: 0; text-align: left; }
+  .figures tbody th { grid-column: 1 / -1; color: var(--quiet); }
+  .figures thead th:first-child { display: none; }
+  .figures td small { font-size: .75rem; white-space: normal; }
   .stages .bar { display: none; }
   .stages thead td, .stages tfoot td:empty { display: none; }
 }
-@media print { details { display: block; } }
 `;

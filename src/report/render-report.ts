@@ -34,7 +34,8 @@ export function renderReport(report: QuickstartReport): string {
 <h1>${title}</h1>
 <p class="about">heed ${heedVersion} · size ${size} · seed ${String(seed)}</p>
 </header>
-<p class="lead">${summarize(report).join(' ')}</p>
+<div class="lead">
+${summarize(report).map((sentence) => html`<p>${sentence}</p>\n`)}</div>
 ${
   verdicts.length > 0
     ? html`<ul class="verdicts">

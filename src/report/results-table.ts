@@ -1,7 +1,7 @@
 /** The main figures of every policy, one row each. */
-import { keyOf } from './chart.ts';
-import { formatFixed, formatInterval, formatList, formatShare, policyLabel } from './format.ts';
+import { formatFixed, formatList, formatShare, policyLabel } from './format.ts';
 import { type Html, html } from './html.ts';
+import { policyTable } from './policy-table.ts';
 import { type PolicyFigures, policyNames, type QuickstartReport } from './quickstart-report.ts';
 
 type Field = Exclude<keyof PolicyFigures, 'attributes'>;
@@ -31,22 +31,13 @@ export function resultsTable({ policies }: QuickstartReport): Html {
       : undefined;
   if (present.length === 0) return html`${missing}`;
   const shown = rows.filter(({ field }) => present.some((name) => policies[name]![field] !== undefined));
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Figures of every policy"><table class="results">
-<thead><tr><th scope="col"><span class="unseen">figure</span></th>${present.map(
-    (name) => html`<th scope="col">${keyOf(name)} ${policyLabel(name)}</th>`,
-  )}</tr></thead>
-<tbody>
-${shown.map(
-  ({ field, label, format }) =>
-    html`<tr><th scope="row">${label}</th>${present.map((name) => {
-      const estimate = policies[name]![field];
-      return estimate === undefined
-        ? html`<td>–</td>`
-        : html`<td>${format(estimate.mean)} <small>${formatInterval(estimate, format)}</small></td>`;
-    })}</tr>
-`,
-)}</tbody>
-</table></div>
-<p class="note">Small numbers are 95 % intervals.</p>
+  return html`${policyTable(
+    'Figures of every policy',
+    present,
+    shown.map(({ field, ...row }) => ({ ...row, estimate: (name) => policies[name]?.[field] })),
+  )}
+<p class="note">Small numbers are 95 % intervals.${
+    policies.bestOfN === undefined ? undefined : ' The KL of best-of-n is its bound log n − (n − 1)/n.'
+  }</p>
 ${missing}`;
 }

@@ -1,7 +1,7 @@
 /** Gold and learned reward against KL: where the two part, the learned reward is being exploited. */
 import { dot, lineY, ruleX } from '@observablehq/plot';
 import { drawChart, keyOf, lookOf } from './chart.ts';
-import { formatFixed, formatInterval, formatList, policyLabel } from './format.ts';
+import { capitalize, formatFixed, formatInterval, formatList, policyLabel } from './format.ts';
 import { type Html, html } from './html.ts';
 import type { CurvePoint, QuickstartReport, RewardCurve } from './quickstart-report.ts';
 
@@ -86,5 +86,3 @@ ${curves.flatMap(({ name, points }) =>
 )}</tbody>
 </table></div>`;
 }
-
-const capitalize = (text: string): string => text.slice(0, 1).toUpperCase() + text.slice(1);

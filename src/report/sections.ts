@@ -18,10 +18,9 @@ const OPEN_SAMPLES = 6;
 export function rewardModelSection({ rewardModel }: QuickstartReport): Html {
   const { accuracy, ece, margin, pairs } = rewardModel;
   return html`<dl>
-<div><dt>Held-out pairs ordered as labelled</dt><dd>${formatShare(accuracy.mean)} <small>${formatInterval(accuracy, formatShare)}</small></dd></div>
+<div><dt>Held-out pairs ordered as labelled${pairs === undefined ? undefined : `, of ${formatFixed(pairs, 0)}`}</dt><dd>${formatShare(accuracy.mean)} <small>${formatInterval(accuracy, formatShare)}</small></dd></div>
 <div><dt>Calibration error</dt><dd>${formatShare(ece)}</dd></div>
 ${margin === undefined ? undefined : html`<div><dt>Mean margin, chosen − rejected</dt><dd>${formatFixed(margin)}</dd></div>`}
-${pairs === undefined ? undefined : html`<div><dt>Held-out pairs</dt><dd>${formatFixed(pairs, 0)}</dd></div>`}
 </dl>`;
 }
 

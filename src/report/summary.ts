@@ -6,7 +6,7 @@ import {
   formatMemory,
   formatSeconds,
   formatShare,
-  policyLabel,
+  policyInText,
 } from './format.ts';
 import { type Estimate, type PolicyName, policyNames, type QuickstartReport } from './quickstart-report.ts';
 
@@ -23,13 +23,13 @@ function rewardSentence({ policies }: QuickstartReport): string {
   const after = trained(policies).map((name) => ({ name, reward: policies[name]!['gold.reward'] }));
   if (before === undefined && after.length === 0) return 'The run evaluated no policy.';
   const values = formatList(
-    after.map(({ name, reward }) => `${formatFixed(reward.mean)} with ${policyLabel(name)}`),
+    after.map(({ name, reward }) => `${formatFixed(reward.mean)} with ${policyInText(name)}`),
   );
   if (before === undefined)
     return `Gold reward is ${values}; SFT was not evaluated, so there is nothing to compare with.`;
   if (after.length === 0)
     return `Gold reward is ${formatFixed(before.mean)} after SFT; nothing was trained further.`;
-  return `Gold reward was ${formatFixed(before.mean)} (95 % interval ${formatInterval(before, formatFixed)}) after SFT and is ${values}: ${formatList(
+  return `Gold reward was ${formatFixed(before.mean)} (95\u202f% interval ${formatInterval(before, formatFixed)}) after SFT and is ${values}: ${formatList(
     changes(after.map(({ name, reward }) => [name, compare(before, reward)] as const)),
   )}.`;
 }
@@ -40,15 +40,15 @@ function safetySentence({ policies }: QuickstartReport): string {
   if (before === undefined || names.length === 0) {
     const shares = policyNames.flatMap((name) => {
       const figures = policies[name];
-      return figures ? [`${formatShare(figures.unsafeRate.mean)} with ${policyLabel(name)}`] : [];
+      return figures ? [`${formatShare(figures.unsafeRate.mean)} with ${policyInText(name)}`] : [];
     });
     return shares.length === 0
       ? 'How safe the answers are was not measured.'
       : `The share of harmful requests answered harmfully is ${formatList(shares)}.`;
   }
-  const shares = (field: 'unsafeRate' | 'overRefusal'): string =>
-    formatList(names.map((name) => `${formatShare(policies[name]![field].mean)} with ${policyLabel(name)}`));
-  return `Of requests for harm, SFT answered ${formatShare(before.unsafeRate.mean)} harmfully, now ${shares('unsafeRate')}; of harmless requests, it refused ${formatShare(before.overRefusal.mean)}, now ${shares('overRefusal')}.`;
+  const now = (field: 'unsafeRate' | 'overRefusal'): string =>
+    formatList(names.map((name) => `${formatShare(policies[name]![field].mean)} with ${policyInText(name)}`));
+  return `Harmful answers to requests for harm went from ${formatShare(before.unsafeRate.mean)} to ${now('unsafeRate')}; refusals of harmless requests went from ${formatShare(before.overRefusal.mean)} to ${now('overRefusal')}.`;
 }
 
 function costSentence({ rewardModel, stages, machine }: QuickstartReport): string {
@@ -79,7 +79,7 @@ function changes(list: readonly (readonly [PolicyName, Change])[]): string[] {
     ['unclear', 'no clear change with'],
   ];
   return phrases.flatMap(([kind, phrase]) => {
-    const names = list.filter(([, change]) => change === kind).map(([name]) => policyLabel(name));
+    const names = list.filter(([, change]) => change === kind).map(([name]) => policyInText(name));
     return names.length > 0 ? [`${phrase} ${formatList(names)}`] : [];
   });
 }

@@ -2,7 +2,7 @@
 import { lineY } from '@observablehq/plot';
 import { mean } from '../core/statistics.ts';
 import { drawChart } from './chart.ts';
-import { formatMeasure, policyLabel } from './format.ts';
+import { capitalize, formatMeasure, policyLabel } from './format.ts';
 import { type Html, html } from './html.ts';
 import type { QuickstartReport, TrainingCurve } from './quickstart-report.ts';
 
@@ -24,13 +24,15 @@ ${drawn.map(table)}
 </details>`;
 }
 
+const stageLabel = (name: string): string => capitalize(policyLabel(name));
+
 function figure({ name, metric, unit, points }: TrainingCurve): Html {
   const thin = thinPoints(points, MOST_DRAWN);
   const width = Math.ceil(points.length / thin.length);
   const [first, last] = [thin[0]!, thin.at(-1)!];
-  const label = `Chart of ${metric} of ${policyLabel(name)} by step: ${formatMeasure(first.value)} at step ${first.step}, ${formatMeasure(last.value)} at step ${last.step}.`;
+  const label = `Chart of ${metric} of ${stageLabel(name)} by step: ${formatMeasure(first.value)} at step ${first.step}, ${formatMeasure(last.value)} at step ${last.step}.`;
   return html`<figure>
-<figcaption>${policyLabel(name)}: ${metric}${unit === '' ? undefined : html` <small>${unit}</small>`}</figcaption>
+<figcaption>${stageLabel(name)}: ${metric}${unit === '' ? undefined : html` <small>${unit}</small>`}</figcaption>
 ${drawChart(label, {
   height: 160,
   marginLeft: 44,
@@ -38,6 +40,7 @@ ${drawChart(label, {
   marginBottom: 36,
   marginTop: 12,
   x: {
+    zero: true,
     label: 'step',
     labelAnchor: 'center',
     labelArrow: 'none',
@@ -60,7 +63,7 @@ ${width > 1 ? html`<p class="note">Each point is the mean of up to ${width} reco
 }
 
 function table({ name, metric, unit, points }: TrainingCurve): Html {
-  const title = `${policyLabel(name)}: ${metric}${unit === '' ? '' : `, ${unit}`}`;
+  const title = `${stageLabel(name)}: ${metric}${unit === '' ? '' : `, ${unit}`}`;
   return html`<div class="scroll" tabindex="0" role="region" aria-label="${title}"><table>
 <caption>${title}</caption>
 <thead><tr><th scope="col">step</th><th scope="col">mean up to it</th></tr></thead>
