@@ -69,7 +69,13 @@ describe('renderReport', () => {
     );
     expect(colors.length).toBeGreaterThan(50);
     for (const color of colors) expect(color).toMatch(/^(var\(--[a-z-]+\)|currentColor|none)$/);
-    for (const [, name] of page.matchAll(/var\(--([a-z-]+)\)/g)) expect(page).toContain(`--${name}:`);
+    // Every variable has a value in the light and in the dark.
+    const [light, dark] = page.split('@media (prefers-color-scheme: dark)');
+    const names = new Set(
+      colors.map((color) => /--[a-z-]+/.exec(color)?.[0]).filter((name) => name !== undefined),
+    );
+    expect([...names].sort()).toEqual(['--best-of-n', '--dpo', '--ink', '--paper', '--ppo', '--sft']);
+    for (const name of names) for (const theme of [light, dark]) expect(theme).toContain(`${name}: #`);
   });
 
   it('gives equal text for equal input', () => {
