@@ -19,7 +19,7 @@ const config = z.strictObject({
   size: field(z.enum(sizeNames).default('small')).describe(
     'tiny: seconds, to see that everything runs; small: under four minutes on two cores; base: about half an hour',
   ),
-  klCoefficient: field(z.number().min(0).default(0.1)).describe(
+  klCoefficient: field(z.number().min(0).default(0.3)).describe(
     'what a nat of distance to the SFT policy costs PPO; at 0 it exploits the reward model',
   ),
   iterations: field(z.int().positive().optional()).describe('rollouts of PPO; default by size'),
