@@ -1,10 +1,11 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { tinyModel } from '../../test/support/tiny-model.ts';
 import { createRng } from '../core/rng.ts';
+import { createInterpreter } from '../engine/interpreter.ts';
 import { createOrtEngine } from '../engine/ort/ort-engine.ts';
+import { createOrtNodeEngine } from '../engine/ort-node/ort-node-engine.ts';
 import { sequenceLogProbs } from '../parts/reference.ts';
-import { createGenerator, type GenerateOptions } from './generate.ts';
-import { sampleToken } from './sample.ts';
+import { createGenerator, type GenerateOptions, type TokenEvent } from './generate.ts';
 
 const engine = createOrtEngine({ threads: 1 });
 afterAll(() => engine.dispose());
@@ -42,6 +43,181 @@ describe('generate', () => {
     generator.dispose();
   });
 
+  it('gives log-probabilities of a full pass with slots, samples, in-place caches and packed weights', async () => {
+    for (const head_dim of [4, 8]) {
+      for (const prepack of [false, true]) {
+        const { model, parameters } = tinyModel(4, { head_dim });
+        expect(model.inPlaceCache).toBe(head_dim === 8);
+        const generator = createGenerator({ engine, model, parameters, prepack });
+        const many = { ...options, n: 3, batchSize: 4, temperature: 0.7 };
+        const completions = await generator.generate(prompts, many);
+        const sequences = completions.map(({ ids }, i) => ({
+          ids: [...prompts[Math.floor(i / 3)]!, ...ids],
+          mask: [...prompts[Math.floor(i / 3)]!.map(() => 0), ...ids.map(() => 1)],
+        }));
+        const scoring = { engine, model, parameters, batchSize: 4, bucket: 8 };
+        const scores = await sequenceLogProbs(sequences, scoring);
+        expect(completions.length).toBe(12);
+        completions.forEach(({ logProbs }, i) => {
+          expect(Math.abs(logProbs.reduce((total, p) => total + p, 0) - scores[i]!)).toBeLessThan(1e-4);
+        });
+        generator.dispose();
+      }
+    }
+  });
+
+  it('reads the weights as they are at each call, packed or not', async () => {
+    for (const prepack of [false, true]) {
+      const { model, parameters } = tinyModel(4, { head_dim: 8 });
+      const generator = createGenerator({ engine, model, parameters, prepack });
+      const before = await generator.generate(prompts, options);
+      expect(await generator.generate(prompts, options)).toEqual(before);
+      const embedding = parameters.arrays()['model.embed_tokens.weight'] as Float32Array;
+      for (let i = 0; i < embedding.length; i++) embedding[i] = -embedding[i]!;
+      const after = await generator.generate(prompts, options);
+      const fresh = createGenerator({ engine, model, parameters, prepack: false });
+      const wanted = await fresh.generate(prompts, options);
+      expect(after.map(({ ids }) => ids)).toEqual(wanted.map(({ ids }) => ids));
+      expect(after.map(({ ids }) => ids)).not.toEqual(before.map(({ ids }) => ids));
+      generator.dispose();
+      fresh.dispose();
+    }
+  });
+
+  it('gives a sample the same completion whatever n, the slots, the order and the neighbours are', async () => {
+    const { model, parameters } = tinyModel(4, { head_dim: 8 });
+    const generator = createGenerator({ engine, model, parameters });
+    const idsOf = async (given: number[][], more: Partial<GenerateOptions>): Promise<number[][]> =>
+      (await generator.generate(given, { ...options, ...more })).map(({ ids }) => ids);
+    const wanted = await idsOf(prompts, { n: 3 });
+    expect(new Set(wanted.map(String)).size).toBeGreaterThan(8);
+    for (const batchSize of [1, 2, 3, 5, 12])
+      expect(await idsOf(prompts, { n: 3, batchSize })).toEqual(wanted);
+    // Sample 0 is the completion without samples.
+    expect(await idsOf(prompts, {})).toEqual([0, 3, 6, 9].map((at) => wanted[at]));
+    const reversed = await idsOf([...prompts].reverse(), { n: 3, keys: [3, 2, 1, 0] });
+    expect(reversed).toEqual([9, 6, 3, 0].flatMap((at) => wanted.slice(at, at + 3)));
+    generator.dispose();
+  });
+
+  it('gives the same completions on every engine, which share the cache memory or copy it', async () => {
+    const { model, parameters } = tinyModel(4, { head_dim: 8 });
+    const all: number[][][] = [];
+    for (const other of [engine, createOrtNodeEngine({ threads: 1 }), createInterpreter()]) {
+      const generator = createGenerator({ engine: other, model, parameters });
+      const completions = await generator.generate(prompts, { ...options, n: 2, batchSize: 3 });
+      all.push(completions.map(({ ids }) => ids));
+      generator.dispose();
+      if (other !== engine) other.dispose();
+    }
+    expect(all[1]).toEqual(all[0]);
+    expect(all[2]).toEqual(all[0]);
+  });
+
+  it('reports tokens as they come, entropies and the likeliest tokens', async () => {
+    const generator = createGenerator({ engine, model, parameters });
+    const events: TokenEvent[] = [];
+    let made = 0;
+    const completions = await generator.generate(prompts, {
+      ...options,
+      n: 2,
+      batchSize: 3,
+      entropy: true,
+      topLogProbs: 24,
+      onToken: (event) => events.push(event),
+      onTokens: (tokens) => {
+        made += tokens;
+      },
+    });
+    expect(made).toBe(events.length);
+    completions.forEach((completion, i) => {
+      const own = events.filter((e) => e.promptIndex * 2 + e.sampleIndex === i);
+      expect(own.map(({ id }) => id)).toEqual(completion.ids);
+      expect(own.map(({ position }) => position)).toEqual([...completion.ids.keys()]);
+      expect(own.map(({ logProb }) => logProb)).toEqual(completion.logProbs);
+      expect(own.map(({ finish }) => finish)).toEqual([
+        ...completion.ids.slice(1).map(() => undefined),
+        completion.finish,
+      ]);
+      // At temperature 1 without truncation the two distributions are one.
+      completion.samplingLogProbs.forEach((p, t) => {
+        expect(p).toBeCloseTo(completion.logProbs[t]!, 5);
+      });
+      completion.topLogProbs!.forEach((top, t) => {
+        expect(top.find(({ id }) => id === completion.ids[t])!.logProb).toBe(completion.logProbs[t]);
+        expect(top.reduce((sum, { logProb }) => sum + Math.exp(logProb), 0)).toBeCloseTo(1, 5);
+        const entropy = -top.reduce((sum, { logProb }) => sum + Math.exp(logProb) * logProb, 0);
+        expect(completion.entropies![t]).toBeCloseTo(entropy, 6);
+        expect(top[0]!.logProb).toBeGreaterThanOrEqual(top[1]!.logProb);
+      });
+    });
+    generator.dispose();
+  });
+
+  it('takes options per prompt: greedy for one, forbidden and forced tokens for others', async () => {
+    const generator = createGenerator({ engine, model, parameters });
+    const common = { ...options, stopIds: new Set<number>() };
+    const completions = await generator.generate(prompts, {
+      ...common,
+      perPrompt: (index) =>
+        [{ temperature: 0 }, { logitBias: new Map([[7, 1000]]) }, { topK: 1 }, {}][index]!,
+    });
+    const [greedy] = await generator.generate([prompts[0]!], { ...common, temperature: 0 });
+    expect(completions[0]!.ids).toEqual(greedy!.ids);
+    expect(completions[0]!.samplingLogProbs).toEqual(completions[0]!.ids.map(() => 0));
+    expect(completions[1]!.ids).toEqual(new Array(12).fill(7));
+    expect(completions[2]!.samplingLogProbs).toEqual(new Array(12).fill(0));
+    expect(completions[2]!.logProbs[0]).toBeLessThan(0);
+    generator.dispose();
+  });
+
+  it('ends at a text that several tokens make, and not before minNewTokens', async () => {
+    const generator = createGenerator({ engine, model, parameters });
+    const decode = (ids: readonly number[]): string => ids.map((id) => String.fromCharCode(97 + id)).join('');
+    const free = { ...options, stopIds: new Set<number>() };
+    const [whole] = await generator.generate([[3]], free);
+    const text = decode(whole!.ids).slice(4, 6);
+    const stopping = { ...free, decode, stopTexts: ['zzz', text] };
+    const [stopped] = await generator.generate([[3]], stopping);
+    const end = decode(whole!.ids).indexOf(text) + 2;
+    expect(stopped).toMatchObject({ ids: whole!.ids.slice(0, end), finish: 'stop', stop: text });
+    const stopAlways = { ...options, stopIds: new Set(Array.from({ length: 23 }, (_, id) => id)) };
+    const [late] = await generator.generate([[3]], { ...stopAlways, minNewTokens: 4 });
+    expect(late!.ids.slice(0, 3)).toEqual([23, 23, 23]); // the only token that stops nothing
+    generator.dispose();
+  });
+
+  it('stops at weights that are not numbers, and works again afterwards', async () => {
+    const { model, parameters } = tinyModel(4);
+    const generator = createGenerator({ engine, model, parameters });
+    const wanted = await generator.generate(prompts, options);
+    const norm = parameters.arrays()['model.norm.weight'] as Float32Array;
+    const kept = norm.slice();
+    norm.fill(Number.NaN);
+    for (const temperature of [0, 1]) {
+      const call = generator.generate(prompts, { ...options, temperature });
+      await expect(call).rejects.toThrow(/token 1\): expected logits that are numbers, received NaN/);
+    }
+    norm.set(kept);
+    expect(await generator.generate(prompts, options)).toEqual(wanted);
+    generator.dispose();
+  });
+
+  it('refuses options out of range', async () => {
+    const generator = createGenerator({ engine, model, parameters });
+    const refuses = (more: Partial<GenerateOptions>, message: RegExp) =>
+      expect(generator.generate(prompts, { ...options, ...more })).rejects.toThrow(message);
+    await refuses({ n: 0 }, /generate\(n\): expected a positive integer, received 0/);
+    await refuses({ temperature: -1 }, /generate\(temperature\): expected 0 or more/);
+    await refuses({ minP: 2 }, /generate\(minP\): expected 0 to 1/);
+    await refuses({ stopTexts: ['x'] }, /generate\(stopTexts\): expected a function `decode`/);
+    await refuses(
+      { perPrompt: () => ({ logitBias: new Map([[24, 1]]) }) },
+      /token ids below 24, received 24/,
+    );
+    generator.dispose();
+  });
+
   it('stops at a stop token, at the length and at the context', async () => {
     const generator = createGenerator({ engine, model, parameters });
     const all = await generator.generate(prompts, { ...options, maxNewTokens: 1000 });
@@ -59,32 +235,5 @@ describe('generate', () => {
     await expect(generator.generate([[1], []], options)).rejects.toThrow(/prompt 2: expected 1 to 63 tokens/);
     await expect(generator.generate([new Array(64).fill(1)], options)).rejects.toThrow(/received 64 tokens/);
     generator.dispose();
-  });
-});
-
-describe('sampleToken', () => {
-  const probs = Float32Array.of(0.1, 0.4, 0.2, 0.3);
-  it('inverts the cumulative sum: 0.05 → 0, 0.3 → 1, 0.6 → 2, 0.99 → 3', () => {
-    expect([0.05, 0.3, 0.6, 0.99].map((u) => sampleToken(probs, u, { topK: 0, topP: 1 }))).toEqual([
-      0, 1, 2, 3,
-    ]);
-  });
-  it('keeps the k most likely: of tokens 1 and 3, 4/7 of the draws are token 1', () => {
-    const draws = Array.from({ length: 700 }, (_, i) =>
-      sampleToken(probs, (i + 0.5) / 700, { topK: 2, topP: 1 }),
-    );
-    expect(draws.filter((token) => token === 1).length).toBe(400);
-    expect(new Set(draws)).toEqual(new Set([1, 3]));
-  });
-  it('keeps the fewest tokens that reach p: 0.4 + 0.3 ≥ 0.7, so token 2 is out', () => {
-    const draws = Array.from({ length: 100 }, (_, i) =>
-      sampleToken(probs, (i + 0.5) / 100, { topK: 0, topP: 0.699 }),
-    );
-    expect(new Set(draws)).toEqual(new Set([1, 3]));
-    expect(sampleToken(probs, 0.99, { topK: 0, topP: 0.01 })).toBe(1);
-  });
-  it('never returns a token of probability 0', () => {
-    expect(sampleToken(Float32Array.of(0, 1, 0), 0, { topK: 0, topP: 1 })).toBe(1);
-    expect(sampleToken(Float32Array.of(0, 1, 0), 1 - 2 ** -53, { topK: 0, topP: 1 })).toBe(1);
   });
 });

@@ -1,23 +1,56 @@
-/** Batched generation with cached keys and values: ids in, ids and log-probabilities out. */
-import { DataError } from '../core/errors.ts';
+/** Generation with cached keys and values over slots that finished rows leave to waiting ones: ids in, ids and log-probabilities out. */
+import { ConfigError, DataError } from '../core/errors.ts';
 import type { Rng } from '../core/rng.ts';
 import type { Binding, Engine } from '../engine/engine.ts';
-import { createProgramCache } from '../engine/program-cache.ts';
 import type { CausalModel } from '../models/causal-model.ts';
 import type { Parameters } from '../nn/parameters.ts';
-import { cacheTensorNames, decodeProgram, prefillProgram } from './programs.ts';
-import { type SamplingOptions, sampleToken } from './sample.ts';
+import { type SlotCache, slotCache } from './cache.ts';
+import { createDecoder, createPrograms, type Decoder, type Programs } from './decoder.ts';
+import { fingerprint } from './fingerprint.ts';
+import { extend, type Row, type TokenLogProb } from './row.ts';
+import type { RowOutputs, SamplingOptions } from './sample.ts';
+
+export type { TokenLogProb } from './row.ts';
 
 export interface GenerateOptions extends SamplingOptions {
   readonly maxNewTokens: number;
   /** Tokens that end a completion; the one that did is its last token. */
   readonly stopIds: ReadonlySet<number>;
-  /** Source of randomness: the draw for a token depends on the prompt's index and the token's position only. */
+  /** Source of randomness: the draw for a token depends on the prompt's key, the sample's index and the token's position only. */
   readonly rng: Rng;
-  /** Rows decoded together. */
-  readonly batchSize?: number;
-  /** Called after each decoded batch step with the number of tokens made so far. */
-  readonly onTokens?: (tokens: number) => void;
+  /** Rows decoded together; 32 when left out. */
+  readonly batchSize?: number | undefined;
+  /** Completions per prompt, 1 when left out. The prompt is computed once for those that start together. */
+  readonly n?: number | undefined;
+  /** A number in [0, 2^32) per prompt that its draws depend on; its index when left out. */
+  readonly keys?: ArrayLike<number> | undefined;
+  /** Sampling options of single prompts, by their index, over the common ones. */
+  readonly perPrompt?: ((promptIndex: number) => Partial<SamplingOptions>) | undefined;
+  /** Texts that end a completion; the tokens that complete one are its last. Needs `decode`. */
+  readonly stopTexts?: readonly string[] | undefined;
+  /** Text of tokens, for `stopTexts`. */
+  readonly decode?: ((ids: readonly number[]) => string) | undefined;
+  /** Also return the entropy of the model's distribution at each token: reads the whole vocabulary per token. */
+  readonly entropy?: boolean | undefined;
+  /** Also return this many most likely tokens at each token; 0 by default. Reads the whole vocabulary per token. */
+  readonly topLogProbs?: number | undefined;
+  /** Called after each batch step with the number of tokens it made. */
+  readonly onTokens?: ((tokens: number) => void) | undefined;
+  /** Called with each token as soon as it is drawn. */
+  readonly onToken?: ((event: TokenEvent) => void) | undefined;
+}
+
+/** One drawn token. */
+export interface TokenEvent {
+  readonly promptIndex: number;
+  readonly sampleIndex: number;
+  /** Index within the completion. */
+  readonly position: number;
+  readonly id: number;
+  readonly logProb: number;
+  readonly samplingLogProb: number;
+  /** Only with the last token. */
+  readonly finish?: Completion['finish'];
 }
 
 export interface Completion {
@@ -25,12 +58,25 @@ export interface Completion {
   readonly ids: number[];
   /** log p(token) under the model at temperature 1 without truncation, nats. */
   readonly logProbs: number[];
-  /** `stop`: ended by a stop token; `length`: by maxNewTokens or the model's context. */
+  /** log p(token) under the distribution that it was drawn from, nats; 0 at temperature 0. */
+  readonly samplingLogProbs: number[];
+  /** `stop`: ended by a stop token or text; `length`: by maxNewTokens or the model's context. */
   readonly finish: 'stop' | 'length';
+  /** The stop token or text that ended it. */
+  readonly stop?: number | string | undefined;
+  /** Entropy of the model's distribution at each token, nats; with `entropy`. */
+  readonly entropies?: number[];
+  /** Most likely tokens at each token, likeliest first; with `topLogProbs`. */
+  readonly topLogProbs?: (readonly TokenLogProb[])[];
 }
 
 export interface Generator {
-  /** One completion per prompt, in order. Throws `DataError` for an empty prompt or one that fills the context. */
+  /**
+   * `n` completions per prompt: those of prompt p are at p·n … p·n + n − 1.
+   *
+   * @throws DataError for an empty prompt or one that fills the context
+   * @throws ConfigError for options out of range
+   */
   generate(prompts: readonly ArrayLike<number>[], options: GenerateOptions): Promise<Completion[]>;
   /** Milliseconds spent inside the engine, and in all, since creation. */
   readonly time: { readonly engine: number; readonly total: number };
@@ -43,196 +89,224 @@ export interface GeneratorOptions {
   readonly parameters: Parameters;
   /** Milliseconds from any origin, to tell engine time from the rest. */
   readonly clock?: () => number;
+  /**
+   * Freeze the weights into the decode program: decodes faster, costs a compilation whenever the weights have changed and
+   * a second copy of them in memory. `auto` (default): when a call may take `packingSteps` or more.
+   */
+  readonly prepack?: boolean | 'auto';
 }
 
-/** Prompts are padded to a multiple of this; the cache holds a multiple of it. */
-const promptBucket = 16;
-const cacheBucket = 64;
+/** Steps of a call from which packing pays under `prepack: 'auto'`: measured, docs/guide/generation.md. */
+export const packingSteps = 64;
 
-const roundUp = (n: number, multiple: number): number => Math.ceil(n / multiple) * multiple;
-
-/** A generator over live weights: it reads `parameters` as they are at each step. */
-export function createGenerator({ engine, model, parameters, clock = () => 0 }: GeneratorOptions): Generator {
-  const cache = createProgramCache(engine, { limit: 6 });
+/** A generator over live weights: each call of `generate` reads `parameters` as they are. Do not change them during a call. */
+export function createGenerator(options: GeneratorOptions): Generator {
+  const { engine, model, parameters, clock = () => 0, prepack = 'auto' } = options;
   const weights = parameters.arrays();
+  const live = createPrograms(engine, model, weights, false);
+  let packed: { readonly programs: Programs; readonly of: string } | undefined;
+  let spare: SlotCache | undefined;
   const time = { engine: 0, total: 0 };
-
-  const timed = (binding: Binding): void => {
+  const run = (binding: Binding): void => {
     const start = clock();
     binding.runSync();
     time.engine += clock() - start;
   };
 
-  async function generateBatch(prompts: readonly Row[], options: GenerateOptions): Promise<void> {
-    const B = prompts.length;
-    const longest = Math.max(...prompts.map(({ prompt }) => prompt.length));
-    const T = roundUp(longest, promptBucket);
-    const M = roundUp(Math.min(longest + options.maxNewTokens, model.maxPositions), cacheBucket);
-    const prefill = await cache.get(`prefill ${B}×${T}`, () => prefillProgram(model, B, T));
-    const decode = await cache.get(`decode ${B}×${M}`, () => decodeProgram(model, B, M));
-    const temperature = new Float32Array(B).fill(options.temperature > 0 ? options.temperature : 1);
-    const names = cacheTensorNames(model);
-    const heads = model.keyValueHeads;
-    const past = Object.fromEntries(
-      names.map((name) => [name, new Float32Array(B * heads * M * model.headSize)]),
-    );
-
-    const ids = new BigInt64Array(B * T);
-    const positions = BigInt64Array.from(ids, (_, i) => BigInt(i % T));
-    prompts.forEach(({ prompt }, row) => {
-      for (let t = 0; t < prompt.length; t++) ids[row * T + t] = BigInt(prompt[t]!);
-    });
-    const last = BigInt64Array.from(prompts, ({ prompt }, row) => BigInt(row * T + prompt.length - 1));
-    const first = prefill.bind({ ...weights, ids, positions, last, temperature });
-    timed(first);
-    for (const name of names) {
-      copyHeads(
-        first.outputs[`new.${name}`]!.data as Float32Array,
-        T,
-        past[name]!,
-        M,
-        B * heads,
-        model.headSize,
-      );
+  function packedPrograms(): Programs {
+    const of = fingerprint(Object.values(weights) as Float32Array[]);
+    if (packed?.of !== of) {
+      packed?.programs.dispose();
+      packed = { programs: createPrograms(engine, model, weights, true), of };
     }
-    const lengths = BigInt64Array.from(prompts, ({ prompt }) => BigInt(prompt.length));
-    let active = choose(first, prompts, options);
-    first.dispose();
-
-    const nextIds = new BigInt64Array(B);
-    const nextPositions = new BigInt64Array(B);
-    const binding = decode.bind({
-      ...weights,
-      ...past,
-      ids: nextIds,
-      positions: nextPositions,
-      lengths,
-      temperature,
-    });
-    try {
-      while (active > 0) {
-        prompts.forEach((row, index) => {
-          nextIds[index] = BigInt(row.ids.at(-1)!);
-          nextPositions[index] = lengths[index]!;
-        });
-        timed(binding);
-        for (const name of names) {
-          appendHeads(
-            binding.outputs[`new.${name}`]!.data as Float32Array,
-            past[name]!,
-            M,
-            lengths,
-            heads,
-            model.headSize,
-          );
-        }
-        // A finished row goes on in place, overwriting the position after its end, so that nothing runs past the cache.
-        prompts.forEach((row, index) => {
-          if (row.finish === undefined) lengths[index] = lengths[index]! + 1n;
-        });
-        active = choose(binding, prompts, options);
-      }
-    } finally {
-      binding.dispose();
-    }
-  }
-
-  /** Adds the next token to every unfinished row; returns how many remain unfinished. */
-  function choose(binding: Binding, rows: readonly Row[], options: GenerateOptions): number {
-    const greedy = binding.outputs['greedy']!.data as BigInt64Array;
-    const logProbs = binding.outputs['logProbs']!.data as Float32Array;
-    const probs = binding.outputs['probs']!.data as Float32Array;
-    const V = model.vocabSize;
-    let unfinished = 0;
-    let made = 0;
-    rows.forEach((row, index) => {
-      if (row.finish !== undefined) return;
-      const token =
-        options.temperature === 0
-          ? Number(greedy[index])
-          : sampleToken(
-              probs.subarray(index * V, (index + 1) * V),
-              options.rng.uniform(row.index, row.ids.length),
-              options,
-            );
-      row.ids.push(token);
-      row.logProbs.push(logProbs[index * V + token]!);
-      made++;
-      const full = row.prompt.length + row.ids.length >= model.maxPositions;
-      if (options.stopIds.has(token)) row.finish = 'stop';
-      else if (full || row.ids.length >= options.maxNewTokens) row.finish = 'length';
-      else unfinished++;
-    });
-    options.onTokens?.(made);
-    return unfinished;
+    return packed.programs;
   }
 
   return {
     time,
     async generate(prompts, options) {
       const start = clock();
-      prompts.forEach((prompt, index) => {
-        if (prompt.length > 0 && prompt.length < model.maxPositions) return;
-        throw new DataError({
-          where: `prompt ${index + 1}`,
-          expected: `1 to ${model.maxPositions - 1} tokens, the model's context less one`,
-          received: `${prompt.length} tokens`,
-          fix: prompt.length === 0 ? 'Give a prompt, or a beginning-of-text token' : 'Shorten the prompt',
-        });
+      check(prompts, options, model);
+      const rows = createRows(prompts, options);
+      if (rows.length === 0) return [];
+      const slots = Math.min(options.batchSize ?? 32, rows.length);
+      const longest = Math.max(...rows.map(({ prompt }) => prompt.length));
+      const steps = Math.ceil(rows.length / slots) * options.maxNewTokens;
+      const length = Math.min(longest + options.maxNewTokens, model.maxPositions);
+      // Taken while in use, so that calls at the same time do not share it; kept for the next call afterwards.
+      const cache = slotCache(model, slots, length, spare);
+      spare = undefined;
+      const decoder = createDecoder({
+        model,
+        prefill: live,
+        decode: prepack === true || (prepack === 'auto' && steps >= packingSteps) ? packedPrograms() : live,
+        cache,
+        run,
       });
-      const rows: Row[] = Array.from(prompts, (prompt, index) => ({
-        index,
-        prompt,
-        ids: [],
-        logProbs: [],
-        finish: undefined,
-      }));
-      // Rows of similar length share a batch: less padding.
-      const sorted = [...rows].sort((a, b) => a.prompt.length - b.prompt.length);
-      const size = options.batchSize ?? 32;
-      for (let at = 0; at < sorted.length; at += size)
-        await generateBatch(sorted.slice(at, at + size), options);
-      time.total += clock() - start;
-      return rows.map(({ ids, logProbs, finish }) => ({ ids, logProbs, finish: finish! }));
+      try {
+        await decodeAll(rows, slots, decoder, options, model.maxPositions);
+      } finally {
+        decoder.dispose();
+        spare = cache;
+        time.total += clock() - start;
+      }
+      return rows.map((row) => completionOf(row, options));
     },
-    dispose: () => cache.dispose(),
+    dispose() {
+      live.dispose();
+      packed?.programs.dispose();
+      spare = undefined;
+    },
   };
 }
 
-interface Row {
-  readonly index: number;
-  readonly prompt: ArrayLike<number>;
-  readonly ids: number[];
-  readonly logProbs: number[];
-  finish: Completion['finish'] | undefined;
-}
-
-/** Copies [rows, T, E] into the front of [rows, M, E]. */
-function copyHeads(
-  source: Float32Array,
-  T: number,
-  target: Float32Array,
-  M: number,
-  rows: number,
-  E: number,
-): void {
-  const kept = Math.min(T, M);
-  for (let row = 0; row < rows; row++) {
-    target.set(source.subarray(row * T * E, (row * T + kept) * E), row * M * E);
+/** Runs every row to its end. Slots 0 … active are decoded; those of finished rows go to waiting ones, shortest prompt first. */
+async function decodeAll(
+  rows: readonly Row[],
+  slots: number,
+  decoder: Decoder,
+  options: GenerateOptions,
+  maxPositions: number,
+): Promise<void> {
+  // Prompts of similar length are computed together: less padding. Samples of a prompt stay neighbours.
+  const waiting = [...rows].sort((a, b) => a.prompt.length - b.prompt.length);
+  let held: (Row | undefined)[] = new Array<Row | undefined>(slots).fill(undefined);
+  let next = 0;
+  const advance = (row: Row, outputs: RowOutputs): void =>
+    extend(row, outputs, options, maxPositions - row.prompt.length - row.ids.length);
+  // Prompts wait until an eighth of the slots is free: a few larger prefills cost less than many of one row.
+  const enough = Math.ceil(slots / 8);
+  for (;;) {
+    let free = held.filter((row) => row === undefined).length;
+    while (next < waiting.length && (free >= enough || free >= waiting.length - next)) {
+      const admitted = waiting.slice(next, next + free);
+      next += admitted.length;
+      const empty = [...held.keys()].filter((slot) => held[slot] === undefined);
+      const targets = groupByPrompt(admitted.map((row, i) => ({ row, slot: empty[i]! })));
+      await decoder.prefill(targets, (outputs, index) => {
+        for (const { row, slot } of targets[index]!) {
+          advance(row, outputs);
+          if (row.finish === undefined) held[slot] = row;
+        }
+      });
+      options.onTokens?.(admitted.length);
+      free = held.filter((row) => row === undefined).length;
+    }
+    const active = held.length - free;
+    if (active === 0) return;
+    if (next === waiting.length && active <= held.length / 2) held = compact(held, active, decoder);
+    const outputs = await decoder.step(held);
+    held = held.map((row, slot) => {
+      if (row !== undefined) advance(row, outputs[slot]!);
+      return row?.finish === undefined ? row : undefined;
+    });
+    options.onTokens?.(active);
   }
 }
 
-/** Stores [B, K, 1, E] at position `lengths[b]` of [B, K, M, E]. */
-function appendHeads(
-  source: Float32Array,
-  target: Float32Array,
-  M: number,
-  lengths: BigInt64Array,
-  K: number,
-  E: number,
-): void {
-  for (let row = 0; row < lengths.length * K; row++) {
-    const at = (row * M + Number(lengths[Math.floor(row / K)])) * E;
-    for (let e = 0; e < E; e++) target[at + e] = source[row * E + e]!;
+/** Rows of the same prompt in one target, so that it is computed once. */
+function groupByPrompt<T extends { readonly row: Row }>(admitted: readonly T[]): T[][] {
+  const groups = new Map<number, T[]>();
+  for (const entry of admitted) {
+    const { promptIndex } = entry.row;
+    groups.set(promptIndex, [...(groups.get(promptIndex) ?? []), entry]);
   }
+  return [...groups.values()];
+}
+
+/** Halves the slots until the rows just fit, moving rows to the front. */
+function compact(held: readonly (Row | undefined)[], active: number, decoder: Decoder): (Row | undefined)[] {
+  let size = held.length;
+  while (active <= size / 2) size = Math.ceil(size / 2);
+  const front = held.slice(0, size);
+  for (let slot = size; slot < held.length; slot++) {
+    const row = held[slot];
+    if (row === undefined) continue;
+    const to = front.indexOf(undefined);
+    decoder.move(slot, to, row);
+    front[to] = row;
+  }
+  return front;
+}
+
+function createRows(prompts: readonly ArrayLike<number>[], options: GenerateOptions): Row[] {
+  const n = options.n ?? 1;
+  return prompts.flatMap((prompt, promptIndex) => {
+    const sampling = { ...options, ...options.perPrompt?.(promptIndex) };
+    return Array.from({ length: n }, (_, sampleIndex) => ({
+      promptIndex,
+      sampleIndex,
+      key: options.keys?.[promptIndex] ?? promptIndex,
+      prompt,
+      sampling,
+      ids: [],
+      logProbs: [],
+      samplingLogProbs: [],
+      entropies: [],
+      topLogProbs: [],
+      finish: undefined,
+      stop: undefined,
+    }));
+  });
+}
+
+function completionOf(row: Row, options: GenerateOptions): Completion {
+  const { ids, logProbs, samplingLogProbs, entropies, topLogProbs, finish, stop } = row;
+  return {
+    ids,
+    logProbs,
+    samplingLogProbs,
+    finish: finish!,
+    ...(stop === undefined ? {} : { stop }),
+    ...(options.entropy === true ? { entropies } : {}),
+    ...((options.topLogProbs ?? 0) > 0 ? { topLogProbs } : {}),
+  };
+}
+
+function check(prompts: readonly ArrayLike<number>[], options: GenerateOptions, model: CausalModel): void {
+  prompts.forEach((prompt, index) => {
+    if (prompt.length > 0 && prompt.length < model.maxPositions) return;
+    throw new DataError({
+      where: `prompt ${index + 1}`,
+      expected: `1 to ${model.maxPositions - 1} tokens, the model's context less one`,
+      received: `${prompt.length} tokens`,
+      fix: prompt.length === 0 ? 'Give a prompt, or a beginning-of-text token' : 'Shorten the prompt',
+    });
+  });
+  const { n = 1, batchSize = 32, maxNewTokens, stopTexts = [], decode } = options;
+  for (const [name, count] of Object.entries({ n, batchSize, maxNewTokens })) {
+    if (Number.isInteger(count) && count >= 1) continue;
+    throw optionError(name, 'a positive integer', String(count));
+  }
+  if (stopTexts.length > 0 && decode === undefined)
+    throw optionError('stopTexts', 'a function `decode` beside it', 'none');
+  if (stopTexts.includes('')) throw optionError('stopTexts', 'texts that are not empty', '""');
+  prompts.forEach((_, index) => {
+    checkSampling({ ...options, ...options.perPrompt?.(index) }, model.vocabSize);
+  });
+}
+
+function checkSampling(options: SamplingOptions, V: number): void {
+  const { temperature, topK, topP, minP = 0, typicalP = 1, repetitionPenalty = 1 } = options;
+  if (!(temperature >= 0)) throw optionError('temperature', '0 or more', String(temperature));
+  if (!(Number.isInteger(topK) && topK >= 0))
+    throw optionError('topK', 'an integer, 0 or more', String(topK));
+  if (!(topP > 0)) throw optionError('topP', 'more than 0', String(topP));
+  if (!(minP >= 0 && minP <= 1)) throw optionError('minP', '0 to 1', String(minP));
+  if (!(typicalP > 0)) throw optionError('typicalP', 'more than 0', String(typicalP));
+  if (!(repetitionPenalty > 0))
+    throw optionError('repetitionPenalty', 'more than 0', String(repetitionPenalty));
+  for (const token of options.logitBias?.keys() ?? []) {
+    if (!(Number.isInteger(token) && token >= 0 && token < V))
+      throw optionError('logitBias', `token ids below ${V}`, String(token));
+  }
+}
+
+function optionError(name: string, expected: string, received: string): ConfigError {
+  return new ConfigError({
+    where: `generate(${name})`,
+    expected,
+    received,
+    fix: 'Correct the option',
+  });
 }

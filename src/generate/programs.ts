@@ -1,9 +1,9 @@
 /** The two programs of generation: prefill of prompts and one decode step, over a key/value cache in host memory. */
 
-import { div } from '../graph/ops/elementwise.ts';
+import { exp, log, mul, sub } from '../graph/ops/elementwise.ts';
 import { gather } from '../graph/ops/indexing.ts';
 import { matmul } from '../graph/ops/matmul.ts';
-import { argmax, logSoftmax, softmax } from '../graph/ops/reduce.ts';
+import { max, sum } from '../graph/ops/reduce.ts';
 import { reshape } from '../graph/ops/shape.ts';
 import { type Program, trace } from '../graph/program.ts';
 import type { Tensor, TensorType } from '../graph/tensor.ts';
@@ -22,16 +22,35 @@ export function cacheTensorNames(model: CausalModel): string[] {
 const float = (...shape: number[]): TensorType => ({ dtype: 'float32', shape });
 const long = (...shape: number[]): TensorType => ({ dtype: 'int64', shape });
 
+/** The divisor W of V with the least W + V / W: sampling looks through V / W blocks, then through one of width W. */
+export function blockWidth(V: number): number {
+  let best = 1;
+  for (let width = 2; width <= V; width++) {
+    if (V % width === 0 && width + V / width < best + V / best) best = width;
+  }
+  return best;
+}
+
 /**
- * Next-token distributions of B rows: `greedy` int64 [B], `logProbs` [B, V] under the model, and `probs` [B, V] under the
- * temperature of each row.
+ * What sampling needs of B rows, so that the host reads about 2√V numbers per row:
+ * `logits` [B, V]; `peaks` [B, V/W], the highest logit of each block of W = `blockWidth(V)` tokens; `weights` [B, V], exp of
+ * (logit − highest logit) ÷ temperature; `sums` [B, V/W], their sums by block; `logTotal` [B], log Σ exp(logit − highest)
+ * at temperature 1.
  */
-function distributions(last: Tensor, head: Tensor, temperature: Tensor): Record<string, Tensor> {
+function distributions(last: Tensor, head: Tensor, inverseTemperature: Tensor): Record<string, Tensor> {
   const logits = matmul(last, head, { transposeB: true }); // [B, V]
+  const [B, V] = logits.shape as [number, number];
+  const W = blockWidth(V);
+  const blocks = (x: Tensor): Tensor => reshape(x, [B, V / W, W]);
+  const peaks = max(blocks(logits), { axes: 2 }); // [B, V/W]
+  const below = sub(logits, max(peaks, { axes: 1, keepDims: true })); // [B, V], ≤ 0
+  const weights = exp(mul(below, reshape(inverseTemperature, [B, 1])));
   return {
-    greedy: argmax(logits),
-    logProbs: logSoftmax(logits),
-    probs: softmax(div(logits, reshape(temperature, [temperature.shape[0]!, 1]))),
+    logits,
+    peaks,
+    weights,
+    sums: sum(blocks(weights), { axes: 2 }),
+    logTotal: log(sum(exp(below), { axes: 1 })),
   };
 }
 
@@ -48,7 +67,7 @@ const newCache = (cache: readonly LayerCache[]): Record<string, Tensor> =>
 
 /**
  * Prompts in, right-padded. Inputs: weights, ids and positions int64 [B, T], `last` int64 [B] (flat index b·T + t of each
- * row's last token), temperature [B]. Outputs: distributions after it, and `new.key.L`, `new.value.L` [B, K, T, E].
+ * row's last token), inverseTemperature [B]. Outputs: distributions after it, and `new.key.L`, `new.value.L` [B, K, T, E].
  */
 export function prefillProgram(model: CausalModel, B: number, T: number): Program {
   const types = {
@@ -56,27 +75,27 @@ export function prefillProgram(model: CausalModel, B: number, T: number): Progra
     ids: long(B, T),
     positions: long(B, T),
     last: long(B),
-    temperature: float(B),
+    inverseTemperature: float(B),
   } as Record<string, TensorType>;
   return trace(types, (inputs) => {
     const { hidden, cache } = model.forward(inputs, { ids: inputs['ids']!, positions: inputs['positions']! });
     const last = gather(reshape(hidden, [B * T, model.hiddenSize]), inputs['last']!); // [B, D]
-    return { ...distributions(last, model.head(inputs), inputs['temperature']!), ...newCache(cache) };
+    return { ...distributions(last, model.head(inputs), inputs['inverseTemperature']!), ...newCache(cache) };
   });
 }
 
 /**
- * One token per row. Inputs: weights, ids and positions int64 [B, 1], `lengths` int64 [B], temperature [B], the cache
- * `key.L`, `value.L` [B, K, M, E]. Outputs as of prefill, with `new.…` [B, K, 1, E] to be stored at `lengths`.
+ * One token per row. Inputs: weights, ids int64 [B, 1], `lengths` int64 [B] (cached tokens, the position of the new one),
+ * inverseTemperature [B], the cache `key.L`, `value.L` [B, K, M, E]. Outputs as of prefill, where `new.…` is the whole cache
+ * for models with `inPlaceCache` (bind it to the memory of the input), and [B, K, 1, E] to be stored at `lengths` for others.
  */
 export function decodeProgram(model: CausalModel, B: number, M: number): Program {
   const shape = [B, model.keyValueHeads, M, model.headSize];
   const types = {
     ...weightTypes(model),
     ids: long(B, 1),
-    positions: long(B, 1),
     lengths: long(B),
-    temperature: float(B),
+    inverseTemperature: float(B),
     ...Object.fromEntries(cacheTensorNames(model).map((name) => [name, float(...shape)])),
   } as Record<string, TensorType>;
   return trace(types, (inputs) => {
@@ -84,12 +103,13 @@ export function decodeProgram(model: CausalModel, B: number, M: number): Program
       const names = cacheNames(layer);
       return { key: inputs[names.key]!, value: inputs[names.value]! };
     });
+    const lengths = inputs['lengths']!;
     const { hidden, cache } = model.forward(inputs, {
       ids: inputs['ids']!,
-      positions: inputs['positions']!,
-      past: { layers, lengths: inputs['lengths']! },
+      positions: reshape(lengths, [B, 1]),
+      past: { layers, lengths, inPlace: model.inPlaceCache === true },
     });
     const last = reshape(hidden, [B, model.hiddenSize]);
-    return { ...distributions(last, model.head(inputs), inputs['temperature']!), ...newCache(cache) };
+    return { ...distributions(last, model.head(inputs), inputs['inverseTemperature']!), ...newCache(cache) };
   });
 }

@@ -1,5 +1,6 @@
 export * from './gradient.ts';
 export type { Lowering, OnnxAttribute, OnnxNodeOptions } from './lowering.ts';
+export * from './ops/cached-attention.ts';
 export { constant, constantLike, constantOp, iota } from './ops/common.ts';
 export * from './ops/control.ts';
 export * from './ops/elementwise.ts';

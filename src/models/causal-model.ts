@@ -18,7 +18,15 @@ export interface CausalInput {
   /** int32 [B, T]: attend within equal numbers only (packing). Left out: plain causal attention. */
   readonly segments?: Tensor;
   /** Keys and values of earlier tokens, per layer [B, K, M, E], of which the first `lengths` (int64 [B]) count. */
-  readonly past?: { readonly layers: readonly LayerCache[]; readonly lengths: Tensor };
+  readonly past?: {
+    readonly layers: readonly LayerCache[];
+    readonly lengths: Tensor;
+    /**
+     * Store this call's key and value (T = 1) at position `lengths[b]` of the cache, and return the caches [B, K, M, E]
+     * instead of the new entries. Only for models with `inPlaceCache`.
+     */
+    readonly inPlace?: boolean;
+  };
   /** Keep only each layer's input for the gradient and compute the inside again: less memory, a third more time. */
   readonly rematerialize?: boolean;
 }
@@ -32,6 +40,8 @@ export interface CausalModel {
   readonly layerCount: number;
   readonly keyValueHeads: number;
   readonly headSize: number;
+  /** `forward` honours `past.inPlace`, by `cachedAttention`: decoding without copies. Left out: it does not. */
+  readonly inPlaceCache?: boolean;
   /** Longest sequence in tokens. */
   readonly maxPositions: number;
   /** Every weight with its shape and initialisation, in file order. */

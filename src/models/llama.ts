@@ -8,6 +8,7 @@
  */
 import { z } from 'zod';
 import { checkpoint } from '../graph/gradient.ts';
+import { cachedAttention } from '../graph/ops/cached-attention.ts';
 import { add, mul } from '../graph/ops/elementwise.ts';
 import { embedding } from '../graph/ops/indexing.ts';
 import { rmsNorm, rotary, silu } from '../graph/ops/neural.ts';
@@ -102,21 +103,29 @@ export function llama(config: LlamaConfig): CausalModel {
       linear(x, weights[`${name}.weight`]!, weights[`${name}.bias`]);
     const rotate = (x: Tensor): Tensor => rotary(x, positions, cosines, sines);
 
+    /** The mixture of each head [B, H, T, E], and what the layer returns of its keys and values. */
+    const attend = (query: Tensor, key: Tensor, value: Tensor, layer: number) => {
+      if (past?.inPlace === true)
+        return cachedAttention(query, key, value, past.layers[layer]!, past.lengths);
+      const mixed =
+        past === undefined
+          ? causalAttention(query, key, value, mask)
+          : attention(query, key, value, mask, { ...past.layers[layer]!, mask: pastMask! });
+      return { mixed, key, value };
+    };
+
     const block = (x: Tensor, layer: number): readonly [Tensor, LayerCache] => {
       const at = `model.layers.${layer}`;
       const normed = rmsNorm(x, weights[`${at}.input_layernorm.weight`]!, config.rms_norm_eps); // [B, T, D]
       const query = rotate(splitHeads(project(normed, `${at}.self_attn.q_proj`), H)); // [B, H, T, E]
       const key = rotate(splitHeads(project(normed, `${at}.self_attn.k_proj`), K)); // [B, K, T, E]
       const value = splitHeads(project(normed, `${at}.self_attn.v_proj`), K); // [B, K, T, E]
-      const attended =
-        past === undefined
-          ? causalAttention(query, key, value, mask)
-          : attention(query, key, value, mask, { ...past.layers[layer]!, mask: pastMask! });
-      const mixed = mergeHeads(attended); // [B, T, H·E]
-      const middle = add(x, project(mixed, `${at}.self_attn.o_proj`));
-      const ready = rmsNorm(middle, weights[`${at}.post_attention_layernorm.weight`]!, config.rms_norm_eps);
+      const { mixed: heads, ...own } = attend(query, key, value, layer);
+      const mixed = mergeHeads(heads); // [B, T, H·E]
+      const attended = add(x, project(mixed, `${at}.self_attn.o_proj`));
+      const ready = rmsNorm(attended, weights[`${at}.post_attention_layernorm.weight`]!, config.rms_norm_eps);
       const gated = mul(silu(project(ready, `${at}.mlp.gate_proj`)), project(ready, `${at}.mlp.up_proj`)); // [B, T, F]
-      return [add(middle, project(gated, `${at}.mlp.down_proj`)), { key, value }];
+      return [add(attended, project(gated, `${at}.mlp.down_proj`)), own];
     };
 
     let hidden = embedding(weights['model.embed_tokens.weight']!, ids); // [B, T, D]
@@ -141,6 +150,7 @@ export function llama(config: LlamaConfig): CausalModel {
     layerCount: config.num_hidden_layers,
     keyValueHeads: K,
     headSize: E,
+    inPlaceCache: E % 8 === 0,
     maxPositions: config.max_position_embeddings,
     parameters,
     forward,

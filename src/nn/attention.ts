@@ -146,11 +146,13 @@ export function causalAttention(query: Tensor, key: Tensor, value: Tensor, mask:
 /** [B, T, H·E] → [B, H, T, E]. */
 export function splitHeads(x: Tensor, heads: number): Tensor {
   const [B, T, width] = x.shape as [number, number, number];
+  if (T === 1) return reshape(x, [B, heads, 1, width / heads]); // the same order of numbers, without a copy
   return transpose(reshape(x, [B, T, heads, width / heads]), [0, 2, 1, 3]);
 }
 
 /** [B, H, T, E] → [B, T, H·E]. */
 export function mergeHeads(x: Tensor): Tensor {
   const [B, H, T, E] = x.shape as [number, number, number, number];
+  if (T === 1) return reshape(x, [B, 1, H * E]);
   return reshape(transpose(x, [0, 2, 1, 3]), [B, T, H * E]);
 }

@@ -36,6 +36,22 @@ const config = z.strictObject({
     topP: field(z.number().gt(0).max(1).default(1)).describe(
       'keep the fewest tokens whose probabilities reach this sum',
     ),
+    minP: field(z.number().min(0).max(1).default(0)).describe(
+      'drop tokens less likely than this times the most likely one',
+    ),
+    typicalP: field(z.number().gt(0).max(1).default(1)).describe(
+      'keep the tokens of most typical surprise that reach this sum; 1 keeps all',
+    ),
+    repetitionPenalty: field(z.number().positive().default(1)).describe(
+      'divides positive logits of tokens seen before; 1 does nothing',
+    ),
+    frequencyPenalty: field(z.number().default(0)).describe(
+      'subtracted from a logit per earlier occurrence in the completion',
+    ),
+    presencePenalty: field(z.number().default(0)).describe(
+      'subtracted from the logits of tokens in the completion',
+    ),
+    minNewTokens: field(z.int().min(0).default(0)).describe('no stop token before this many tokens'),
     stop: field(z.array(z.string()).default([])).describe(
       'texts of single tokens that end a completion besides the end-of-text token',
     ),

@@ -1,0 +1,171 @@
+/** Prefill and decode of rows in slots: owns compiled programs, bound memory and the cache, and knows no sampling. */
+import type { HostArray, HostTensor } from '../core/host-tensor.ts';
+import type { Arrays, Binding, Engine, Executable } from '../engine/engine.ts';
+import { createProgramCache, type ProgramCache } from '../engine/program-cache.ts';
+import type { CausalModel } from '../models/causal-model.ts';
+import type { SlotCache } from './cache.ts';
+import { cacheTensorNames, decodeProgram, prefillProgram } from './programs.ts';
+import { rowViews } from './row.ts';
+import type { RowOutputs } from './sample.ts';
+
+type Outputs = Readonly<Record<string, HostTensor>>;
+
+/** Programs over live weights, or over weights frozen into them. */
+export interface Programs {
+  prefill(rows: number, tokens: number): Promise<Executable>;
+  decode(rows: number, positions: number): Promise<Executable>;
+  /** Weights to bind: none when they are frozen. */
+  readonly weights: Arrays;
+  dispose(): void;
+}
+
+/** Programs of these are kept; a generator meets a few batch sizes and prompt lengths. */
+const programLimit = 12;
+
+export function createPrograms(
+  engine: Engine,
+  model: CausalModel,
+  weights: Arrays,
+  frozen: boolean,
+): Programs {
+  const cache: ProgramCache = createProgramCache(engine, { limit: programLimit });
+  const options = frozen ? { constants: weights } : {};
+  return {
+    weights: frozen ? {} : weights,
+    prefill: (B, T) => cache.get(`prefill ${B}×${T}`, () => prefillProgram(model, B, T), options),
+    decode: (B, M) => cache.get(`decode ${B}×${M}`, () => decodeProgram(model, B, M), options),
+    dispose: () => cache.dispose(),
+  };
+}
+
+/** What the decoder has to know of a row. */
+export interface DecodedRow {
+  readonly prompt: ArrayLike<number>;
+  readonly ids: readonly number[];
+  readonly sampling: { readonly temperature: number };
+}
+
+export interface Decoder {
+  /**
+   * Runs prompts and puts their keys and values into slots: `targets[i]` lists the rows of prompt i and the slot of each.
+   * Calls `visit` with what each prompt's next token is drawn from.
+   */
+  prefill(
+    targets: readonly (readonly { readonly row: DecodedRow; readonly slot: number }[])[],
+    visit: (outputs: RowOutputs, index: number) => void,
+  ): Promise<void>;
+  /** One token for the rows in slots 0 … rows.length − 1 (undefined: idle). */
+  step(rows: readonly (DecodedRow | undefined)[]): Promise<readonly RowOutputs[]>;
+  /** Moves a row to another slot. */
+  move(from: number, to: number, row: DecodedRow): void;
+  dispose(): void;
+}
+
+export interface DecoderOptions {
+  readonly model: CausalModel;
+  /** Where to run prefills: they are too few to pay for packing. */
+  readonly prefill: Programs;
+  readonly decode: Programs;
+  /** Where keys and values live: its contents need not outlive the decoder. */
+  readonly cache: SlotCache;
+  /** Runs a binding, and times it. */
+  readonly run: (binding: Binding) => void;
+}
+
+/** Prompts are padded to a multiple of this. */
+const promptBucket = 16;
+const roundUp = (n: number, multiple: number): number => Math.ceil(n / multiple) * multiple;
+const powerOfTwo = (n: number): number => 2 ** Math.ceil(Math.log2(n));
+const inverse = (temperature: number): number => (temperature > 0 ? 1 / temperature : 1);
+
+export function createDecoder(options: DecoderOptions): Decoder {
+  const { model, cache, run } = options;
+  let current: DecodeStep | undefined;
+
+  return {
+    async prefill(targets, visit) {
+      const B = powerOfTwo(targets.length);
+      const prompts = targets.map(([first]) => first!.row.prompt);
+      const T = Math.min(
+        roundUp(Math.max(...prompts.map(({ length }) => length)), promptBucket),
+        model.maxPositions,
+      );
+      const executable = await options.prefill.prefill(B, T);
+      const ids = new BigInt64Array(B * T);
+      prompts.forEach((prompt, row) => {
+        for (let t = 0; t < prompt.length; t++) ids[row * T + t] = BigInt(prompt[t]!);
+      });
+      const binding = executable.bind({
+        ...options.prefill.weights,
+        ids,
+        positions: BigInt64Array.from(ids, (_, i) => BigInt(i % T)),
+        last: BigInt64Array.from({ length: B }, (_, row) =>
+          BigInt(row * T + (prompts[row]?.length ?? 1) - 1),
+        ),
+        inverseTemperature: Float32Array.from({ length: B }, (_, row) =>
+          inverse(targets[row]?.[0]?.row.sampling.temperature ?? 1),
+        ),
+      });
+      try {
+        run(binding);
+        const arrays = dataOf(binding.outputs);
+        const views = rowViews(binding.outputs);
+        targets.forEach((copies, row) => {
+          for (const { slot } of copies) cache.fill(slot, arrays, row, prompts[row]!.length);
+          visit(views[row]!, row);
+        });
+      } finally {
+        binding.dispose();
+      }
+    },
+    async step(rows) {
+      if (current === undefined || current.size !== rows.length) {
+        const executable = await options.decode.decode(rows.length, cache.positions);
+        current?.binding.dispose();
+        current = bindStep(model, executable, options.decode.weights, cache, rows.length);
+      }
+      const { ids, lengths, inverseTemperature, binding } = current;
+      for (let slot = 0; slot < rows.length; slot++) {
+        const row = rows[slot];
+        ids[slot] = row === undefined ? 0n : BigInt(row.ids.at(-1)!);
+        lengths[slot] = row === undefined ? 0n : BigInt(row.prompt.length + row.ids.length - 1);
+        inverseTemperature[slot] = row === undefined ? 1 : inverse(row.sampling.temperature);
+      }
+      run(binding);
+      if (model.inPlaceCache !== true) cache.append(dataOf(binding.outputs), lengths);
+      return current.views;
+    },
+    move: (from, to, row) => cache.copy(from, to, row.prompt.length + row.ids.length - 1),
+    dispose: () => current?.binding.dispose(),
+  };
+}
+
+interface DecodeStep {
+  readonly size: number;
+  readonly binding: Binding;
+  readonly views: readonly RowOutputs[];
+  readonly ids: BigInt64Array;
+  readonly lengths: BigInt64Array;
+  readonly inverseTemperature: Float32Array;
+}
+
+function bindStep(
+  model: CausalModel,
+  executable: Executable,
+  weights: Arrays,
+  cache: SlotCache,
+  size: number,
+): DecodeStep {
+  const ids = new BigInt64Array(size);
+  const lengths = new BigInt64Array(size);
+  const inverseTemperature = new Float32Array(size).fill(1);
+  const past = cache.arrays(size);
+  const shared: Record<string, HostArray> = {};
+  if (model.inPlaceCache === true)
+    for (const name of cacheTensorNames(model)) shared[`new.${name}`] = past[name]!;
+  const binding = executable.bind({ ...weights, ...past, ids, lengths, inverseTemperature }, shared);
+  return { size, binding, views: rowViews(binding.outputs), ids, lengths, inverseTemperature };
+}
+
+const dataOf = (outputs: Outputs): Arrays =>
+  Object.fromEntries(Object.entries(outputs).map(([name, { data }]) => [name, data]));

@@ -1,0 +1,133 @@
+/** One completion in the making: draws its tokens, and decides when it ends. */
+import { NumericError } from '../core/errors.ts';
+import type { HostTensor } from '../core/host-tensor.ts';
+import type { Completion, GenerateOptions, TokenEvent } from './generate.ts';
+import {
+  type Draw,
+  drawByBlock,
+  drawWithOptions,
+  greedyByBlock,
+  isPlain,
+  mostLikely,
+  type RowOutputs,
+  type SamplingOptions,
+} from './sample.ts';
+
+export interface Row {
+  readonly promptIndex: number;
+  readonly sampleIndex: number;
+  readonly key: number;
+  readonly prompt: ArrayLike<number>;
+  readonly sampling: SamplingOptions;
+  readonly ids: number[];
+  readonly logProbs: number[];
+  readonly samplingLogProbs: number[];
+  readonly entropies: number[];
+  readonly topLogProbs: (readonly TokenLogProb[])[];
+  finish: Completion['finish'] | undefined;
+  stop: Completion['stop'];
+}
+
+/** A token of the vocabulary and its log-probability under the model, nats. */
+export interface TokenLogProb {
+  readonly id: number;
+  readonly logProb: number;
+}
+
+/** What the rows of a program's outputs read, as views that each run fills anew. */
+export function rowViews(outputs: Readonly<Record<string, HostTensor>>): RowOutputs[] {
+  const view = (name: string, row: number): Float32Array => {
+    const { data, shape } = outputs[name]!;
+    const width = shape[1] ?? 1;
+    return (data as Float32Array).subarray(row * width, (row + 1) * width);
+  };
+  return Array.from({ length: outputs['logTotal']!.shape[0]! }, (_, row) => ({
+    logits: view('logits', row),
+    peaks: view('peaks', row),
+    weights: view('weights', row),
+    sums: view('sums', row),
+    logTotal: view('logTotal', row),
+  }));
+}
+
+/**
+ * Adds the next token to an unfinished row and ends it when it is complete.
+ *
+ * @param room tokens that still fit into the model's context
+ * @throws NumericError when the model's logits are NaN
+ */
+export function extend(row: Row, outputs: RowOutputs, options: GenerateOptions, room: number): void {
+  const { token, logProb: samplingLogProb } = draw(row, outputs, options);
+  let highest = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < outputs.peaks.length; i++) highest = Math.max(highest, outputs.peaks[i]!);
+  const logNormalizer = highest + outputs.logTotal[0]!;
+  const logProb = outputs.logits[token]! - logNormalizer;
+  const position = row.ids.length;
+  if (Number.isNaN(logProb)) {
+    throw new NumericError({
+      where: `generate(prompt ${row.promptIndex + 1}, token ${position + 1})`,
+      expected: 'logits that are numbers',
+      received: 'NaN',
+      fix: 'Check the weights: a training step may have diverged',
+    });
+  }
+  row.ids.push(token);
+  row.logProbs.push(logProb);
+  row.samplingLogProbs.push(samplingLogProb);
+  if (options.entropy === true) row.entropies.push(entropyOf(outputs.logits, logNormalizer));
+  if ((options.topLogProbs ?? 0) > 0)
+    row.topLogProbs.push(topOf(outputs.logits, logNormalizer, options.topLogProbs!));
+  if (options.stopIds.has(token)) {
+    row.finish = 'stop';
+    row.stop = token;
+  } else {
+    row.stop = endingText(row, options);
+    if (row.stop !== undefined) row.finish = 'stop';
+    else if (room <= 1 || row.ids.length >= options.maxNewTokens) row.finish = 'length';
+  }
+  if (options.onToken === undefined) return;
+  const { promptIndex, sampleIndex, finish } = row;
+  const event: TokenEvent = { promptIndex, sampleIndex, position, id: token, logProb, samplingLogProb };
+  options.onToken(finish === undefined ? event : { ...event, finish });
+}
+
+function draw(row: Row, outputs: RowOutputs, options: GenerateOptions): Draw {
+  const { sampling, ids } = row;
+  const plain = isPlain(sampling, ids.length);
+  if (plain && sampling.temperature === 0) return { token: greedyByBlock(outputs), logProb: 0 };
+  // Sample 0 has the counters of a generator without samples.
+  const counters = row.sampleIndex === 0 ? [row.key, ids.length] : [row.key, ids.length, row.sampleIndex];
+  const u = sampling.temperature === 0 ? 0 : options.rng.uniform(...counters);
+  if (plain) return drawByBlock(outputs, u);
+  return drawWithOptions(outputs.logits, u, sampling, {
+    prompt: row.prompt,
+    ids,
+    stopIds: options.stopIds,
+  });
+}
+
+/** −Σ p log p of a row of logits, nats. */
+function entropyOf(logits: Float32Array, logNormalizer: number): number {
+  let entropy = 0;
+  for (let i = 0; i < logits.length; i++) {
+    const logProb = logits[i]! - logNormalizer;
+    entropy -= Math.exp(logProb) * logProb;
+  }
+  return entropy;
+}
+
+function topOf(logits: Float32Array, logNormalizer: number, count: number): TokenLogProb[] {
+  return Array.from(mostLikely(logits, Math.min(count, logits.length)))
+    .sort((a, b) => logits[b]! - logits[a]! || a - b)
+    .map((id) => ({ id, logProb: logits[id]! - logNormalizer }));
+}
+
+/** The stop text that the row's last token completed, if any. */
+function endingText(row: Row, { stopTexts = [], decode }: GenerateOptions): string | undefined {
+  if (stopTexts.length === 0 || decode === undefined || row.ids.length < (row.sampling.minNewTokens ?? 0))
+    return undefined;
+  // A character has at most 4 bytes and a token at least one, so that the text lies within this many tokens.
+  const longest = 4 * Math.max(...stopTexts.map((text) => text.length)) + 4;
+  const tail = decode(row.ids.slice(-longest));
+  return stopTexts.find((text) => tail.includes(text));
+}
