@@ -110,7 +110,7 @@ export function llama(config: LlamaConfig): CausalModel {
       const mixed =
         past === undefined
           ? causalAttention(query, key, value, mask)
-          : attention(query, key, value, mask, { ...past.layers[layer]!, mask: pastMask! });
+          : attention(query, key, value, mask, { past: { ...past.layers[layer]!, mask: pastMask! } });
       return { mixed, key, value };
     };
 
