@@ -33,6 +33,9 @@ export interface CausalInput {
   readonly rematerialize?: boolean;
 }
 
+/** Names that output embeddings have in checkpoints, where they are not tied to the input embedding. */
+export const OUTPUT_EMBEDDINGS: readonly string[] = ['lm_head.weight', 'embed_out.weight'];
+
 /** A decoder-only language model as traced functions of its weights. */
 export interface CausalModel {
   /** `model_type` of config.json. */
