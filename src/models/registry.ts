@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import { ConfigError } from '../core/errors.ts';
 import type { CausalModel } from './causal-model.ts';
 import { llama, llamaConfig } from './llama.ts';
+import { mistral, mistralConfig } from './mistral.ts';
 import { hasScoreHead, scoreModel, scoreOutputs } from './score-model.ts';
 
 interface Architecture {
@@ -33,6 +34,7 @@ function architecture<C>(schema: z.ZodType<C>, build: (config: C) => CausalModel
 
 const architectures: Readonly<Record<string, Architecture>> = {
   llama: architecture(llamaConfig, llama),
+  mistral: architecture(mistralConfig, mistral),
 };
 
 /** Types of models that heed can build. */
