@@ -4,6 +4,7 @@ import { ConfigError } from '../core/errors.ts';
 import type { CausalModel } from './causal-model.ts';
 import { llama, llamaConfig } from './llama.ts';
 import { mistral, mistralConfig } from './mistral.ts';
+import { qwen2, qwen2Config } from './qwen2.ts';
 import { hasScoreHead, scoreModel, scoreOutputs } from './score-model.ts';
 
 interface Architecture {
@@ -35,6 +36,7 @@ function architecture<C>(schema: z.ZodType<C>, build: (config: C) => CausalModel
 const architectures: Readonly<Record<string, Architecture>> = {
   llama: architecture(llamaConfig, llama),
   mistral: architecture(mistralConfig, mistral),
+  qwen2: architecture(qwen2Config, qwen2),
 };
 
 /** Types of models that heed can build. */
