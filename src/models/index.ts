@@ -5,6 +5,7 @@ export { type LlamaConfig, llama, llamaConfig } from './llama.ts';
 export { type Llama2cFile, readLlama2c } from './llama2c.ts';
 export { type MistralConfig, mistral, mistralConfig } from './mistral.ts';
 export { type Qwen2Config, qwen2, qwen2Config } from './qwen2.ts';
+export { type Qwen3Config, qwen3, qwen3Config } from './qwen3.ts';
 export { buildModel, modelTypes } from './registry.ts';
 export * from './safetensors.ts';
 export * from './score-model.ts';

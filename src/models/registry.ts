@@ -5,6 +5,7 @@ import type { CausalModel } from './causal-model.ts';
 import { llama, llamaConfig } from './llama.ts';
 import { mistral, mistralConfig } from './mistral.ts';
 import { qwen2, qwen2Config } from './qwen2.ts';
+import { qwen3, qwen3Config } from './qwen3.ts';
 import { hasScoreHead, scoreModel, scoreOutputs } from './score-model.ts';
 
 interface Architecture {
@@ -37,6 +38,7 @@ const architectures: Readonly<Record<string, Architecture>> = {
   llama: architecture(llamaConfig, llama),
   mistral: architecture(mistralConfig, mistral),
   qwen2: architecture(qwen2Config, qwen2),
+  qwen3: architecture(qwen3Config, qwen3),
 };
 
 /** Types of models that heed can build. */
