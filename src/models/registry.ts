@@ -2,6 +2,7 @@
 import type { z } from 'zod';
 import { ConfigError } from '../core/errors.ts';
 import type { CausalModel } from './causal-model.ts';
+import { gptNeox, gptNeoxConfig } from './gpt-neox.ts';
 import { gpt2, gpt2Config } from './gpt2.ts';
 import { llama, llamaConfig } from './llama.ts';
 import { mistral, mistralConfig } from './mistral.ts';
@@ -38,6 +39,7 @@ function architecture<C>(schema: z.ZodType<C>, build: (config: C) => CausalModel
 const architectures: Readonly<Record<string, Architecture>> = {
   llama: architecture(llamaConfig, llama),
   gpt2: architecture(gpt2Config, gpt2),
+  gpt_neox: architecture(gptNeoxConfig, gptNeox),
   mistral: architecture(mistralConfig, mistral),
   qwen2: architecture(qwen2Config, qwen2),
   qwen3: architecture(qwen3Config, qwen3),
