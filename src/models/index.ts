@@ -6,6 +6,7 @@ export { type Gpt2Config, gpt2, gpt2Config } from './gpt2.ts';
 export { type LlamaConfig, llama, llamaConfig } from './llama.ts';
 export { type Llama2cFile, readLlama2c } from './llama2c.ts';
 export { type MistralConfig, mistral, mistralConfig } from './mistral.ts';
+export { type Phi3Config, phi3, phi3Config } from './phi3.ts';
 export { type Qwen2Config, qwen2, qwen2Config } from './qwen2.ts';
 export { type Qwen3Config, qwen3, qwen3Config } from './qwen3.ts';
 export { buildModel, modelTypes } from './registry.ts';

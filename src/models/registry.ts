@@ -6,6 +6,7 @@ import { gptNeox, gptNeoxConfig } from './gpt-neox.ts';
 import { gpt2, gpt2Config } from './gpt2.ts';
 import { llama, llamaConfig } from './llama.ts';
 import { mistral, mistralConfig } from './mistral.ts';
+import { phi3, phi3Config } from './phi3.ts';
 import { qwen2, qwen2Config } from './qwen2.ts';
 import { qwen3, qwen3Config } from './qwen3.ts';
 import { hasScoreHead, scoreModel, scoreOutputs } from './score-model.ts';
@@ -40,6 +41,7 @@ const architectures: Readonly<Record<string, Architecture>> = {
   llama: architecture(llamaConfig, llama),
   gpt2: architecture(gpt2Config, gpt2),
   gpt_neox: architecture(gptNeoxConfig, gptNeox),
+  phi3: architecture(phi3Config, phi3),
   mistral: architecture(mistralConfig, mistral),
   qwen2: architecture(qwen2Config, qwen2),
   qwen3: architecture(qwen3Config, qwen3),
