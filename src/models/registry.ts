@@ -2,6 +2,7 @@
 import type { z } from 'zod';
 import { ConfigError } from '../core/errors.ts';
 import type { CausalModel } from './causal-model.ts';
+import { gemma2, gemma2Config } from './gemma2.ts';
 import { gptNeox, gptNeoxConfig } from './gpt-neox.ts';
 import { gpt2, gpt2Config } from './gpt2.ts';
 import { llama, llamaConfig } from './llama.ts';
@@ -42,6 +43,7 @@ const architectures: Readonly<Record<string, Architecture>> = {
   gpt2: architecture(gpt2Config, gpt2),
   gpt_neox: architecture(gptNeoxConfig, gptNeox),
   phi3: architecture(phi3Config, phi3),
+  gemma2: architecture(gemma2Config, gemma2),
   mistral: architecture(mistralConfig, mistral),
   qwen2: architecture(qwen2Config, qwen2),
   qwen3: architecture(qwen3Config, qwen3),
