@@ -2,6 +2,7 @@ export type { CausalInput, CausalModel, LayerCache, Weights } from './causal-mod
 export * from './checkpoint.ts';
 export * from './float16.ts';
 export { type Gemma2Config, gemma2, gemma2Config } from './gemma2.ts';
+export { type Gemma3TextConfig, gemma3Text, gemma3TextConfig } from './gemma3-text.ts';
 export { type GptNeoxConfig, gptNeox, gptNeoxConfig } from './gpt-neox.ts';
 export { type Gpt2Config, gpt2, gpt2Config } from './gpt2.ts';
 export { type LlamaConfig, llama, llamaConfig } from './llama.ts';

@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import { ConfigError } from '../core/errors.ts';
 import type { CausalModel } from './causal-model.ts';
 import { gemma2, gemma2Config } from './gemma2.ts';
+import { gemma3Text, gemma3TextConfig } from './gemma3-text.ts';
 import { gptNeox, gptNeoxConfig } from './gpt-neox.ts';
 import { gpt2, gpt2Config } from './gpt2.ts';
 import { llama, llamaConfig } from './llama.ts';
@@ -44,6 +45,7 @@ const architectures: Readonly<Record<string, Architecture>> = {
   gpt_neox: architecture(gptNeoxConfig, gptNeox),
   phi3: architecture(phi3Config, phi3),
   gemma2: architecture(gemma2Config, gemma2),
+  gemma3_text: architecture(gemma3TextConfig, gemma3Text),
   mistral: architecture(mistralConfig, mistral),
   qwen2: architecture(qwen2Config, qwen2),
   qwen3: architecture(qwen3Config, qwen3),
