@@ -40,7 +40,7 @@ export const command = defineCommand({
     'quickstart --kl-coefficient 0 --iterations 120 --out runs/hacked',
     'quickstart --resume',
   ],
-  async run(settings, { output, progress, clock, interruptible, every, memory }) {
+  async run(settings, { output, progress, clock, interruptible, every, memory, version }) {
     const { output: folder, seed, size, klCoefficient, iterations, stages, resume, threads } = settings;
     const signal = interruptible();
     const engine = await createEngine({
@@ -50,7 +50,7 @@ export const command = defineCommand({
     const started = clock();
     try {
       const result = await runQuickstart({
-        ...{ folder, seed, size, klCoefficient, resume, engine, clock, every, memory },
+        ...{ folder, seed, size, klCoefficient, resume, engine, clock, every, memory, version },
         ...(iterations === undefined ? {} : { iterations }),
         ...(stages.length === 0 ? {} : { only: stages as readonly StageName[] }),
         interrupted: () => signal.aborted,
