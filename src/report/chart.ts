@@ -15,7 +15,6 @@ export const CHART_WIDTH = 350;
 interface SvgElement {
   readonly outerHTML: string;
   readonly attributes: Iterable<{ readonly name: string; value: string }>;
-  setAttribute(name: string, value: string): void;
   removeAttribute(name: string): void;
   remove(): void;
   querySelectorAll(selector: string): Iterable<SvgElement>;
@@ -41,10 +40,10 @@ export function drawChart(label: string, options: PlotOptions): Html {
     // The label below says it all; labels within would be read as separate pictures.
     element.removeAttribute('aria-label');
   }
-  svg.setAttribute('class', 'chart');
-  svg.setAttribute('role', 'img');
-  svg.setAttribute('aria-label', label);
-  return trusted(svg.outerHTML);
+  svg.removeAttribute('class');
+  // Outside the serializer, which would leave `<` and `&` of a label as they are.
+  const rest = svg.outerHTML.slice('<svg '.length);
+  return html`<svg class="chart" role="img" aria-label="${label}" ${trusted(rest)}`;
 }
 
 const geometry = /^(d|x|y|x1|x2|y1|y2|cx|cy|r|width|height|transform)$/;

@@ -71,9 +71,10 @@ pre { overflow-x: auto; background: var(--tint); padding: .75rem 1rem; border-ra
   .lead { font-size: 1.05rem; }
   table { font-size: .85rem; }
   th, td { padding-right: .6rem; }
-  .figures tr { display: grid; grid-template-columns: repeat(var(--policies), minmax(0, 1fr)); column-gap: .6rem; border-bottom: 1px solid var(--line); padding: .4rem 0; }
+  .figures tr { display: grid; grid-template-columns: repeat(var(--policies), minmax(0, 1fr)); column-gap: .4rem; border-bottom: 1px solid var(--line); padding: .4rem 0; }
   .figures tr > * { border: 0; padding: 0; text-align: left; }
   .figures tbody th { grid-column: 1 / -1; color: var(--quiet); }
+  .figures thead th { white-space: nowrap; }
   .figures thead th:first-child { display: none; }
   .figures td small { font-size: .75rem; white-space: normal; }
   .stages .bar { display: none; }
