@@ -11,7 +11,7 @@ import { observeRun } from '../train-command.ts';
 
 const config = z.strictObject({
   output: field(z.string().default('runs/quickstart'), { aliases: ['out'], placeholder: 'folder' }).describe(
-    'where data, models, figures and the report go; an earlier quickstart there is replaced',
+    'where data, models and figures go; an earlier quickstart there is replaced',
   ),
   seed: field(z.int().min(0).default(0)).describe(
     'seed of the world, the weights, the labels and the samples',

@@ -1,6 +1,6 @@
 /**
  * The whole path of learning from feedback, on a world whose truth is known: demonstrations → SFT → pairs labelled by a
- * noisy annotator → reward model → DPO and PPO on the same labels → evaluation on gold → report.
+ * noisy annotator → reward model → DPO and PPO on the same labels → evaluation on gold.
  */
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -263,7 +263,7 @@ function clear(folder: string): void {
   const own = [
     ...stageNames,
     ...['base', 'data', 'stages', 'evaluation', '.cache'],
-    ...['ppo-gold.jsonl', 'summary.json', 'report.html'],
+    ...['ppo-gold.jsonl', 'summary.json'],
   ];
   for (const name of own) rmSync(join(folder, name), { recursive: true, force: true });
 }
