@@ -7,7 +7,7 @@ export const LEVELS = [
   ['index.ts'],
   ['cli', 'serve'],
   ['methods'],
-  ['parts', 'guard', 'eval', 'world'],
+  ['parts', 'guard', 'eval', 'world', 'report'],
   ['models', 'generate', 'data', 'tokenizer', 'optim'],
   ['nn'],
   ['engine'],

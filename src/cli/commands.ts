@@ -19,8 +19,7 @@ export interface CommandRecord {
 export const commands: readonly CommandRecord[] = [
   {
     name: 'quickstart',
-    summary:
-      'train a small model on generated text, then tune it by preferences: everything in minutes, offline',
+    summary: 'SFT, labels, reward model, DPO and PPO in a small world, judged on its truth, in minutes',
     group: 'Train',
     load: async () => (await import('./commands/quickstart.ts')).command,
   },

@@ -33,7 +33,7 @@ describe('checkImports', () => {
       check({ 'src/core/a.ts': "import type { T } from '../graph/b.ts';", 'src/graph/b.ts': '' }),
     ).toEqual([
       'src/core/a.ts: core imports graph (src/graph/b.ts), but imports point down: cli, serve → methods → ' +
-        'parts, guard, eval, world → models, generate, data, tokenizer, optim → nn → engine → onnx → graph → core',
+        'parts, guard, eval, world, report → models, generate, data, tokenizer, optim → nn → engine → onnx → graph → core',
     ]);
     expect(check({ 'src/onnx/a.ts': "import '../engine/b.ts';", 'src/engine/b.ts': '' })).toHaveLength(1);
     expect(check({ 'src/parts/a.ts': "export * from '../methods/index.ts';" })).toHaveLength(1);
