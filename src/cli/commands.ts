@@ -61,6 +61,12 @@ export const commands: readonly CommandRecord[] = [
     },
   },
   {
+    name: 'world',
+    summary: 'write data sets of the testbed world: requests, responses and feedback whose truth is known',
+    group: 'Look',
+    load: async () => (await import('./commands/world.ts')).command,
+  },
+  {
     name: 'bench',
     summary: 'measure training and decoding against the matrix-product rate of this machine',
     group: 'Machine',
