@@ -8,7 +8,11 @@ it('tells in the prompt what cannot be learned: every free property that is aske
     for (const { prompt, items } of world.requests({ split, count: 300, kinds: ['question'] })) {
       for (const item of items) {
         if (item.type !== 'fact' || !['price', 'weight', 'age'].includes(item.property)) continue;
-        const told = { price: `${item.value} coins`, weight: `${item.value} kilos`, age: `${item.value} years` };
+        const told = {
+          price: `${item.value} coins`,
+          weight: `${item.value} kilos`,
+          age: `${item.value} years`,
+        };
         expect(prompt).toContain(told[item.property as keyof typeof told]);
       }
     }
