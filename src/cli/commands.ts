@@ -19,8 +19,7 @@ export interface CommandRecord {
 export const commands: readonly CommandRecord[] = [
   {
     name: 'quickstart',
-    summary:
-      'train a small model on generated text, then tune it by preferences: everything in minutes, offline',
+    summary: 'SFT, labels, reward model, DPO and PPO in a small world, judged on its truth, in minutes',
     group: 'Train',
     load: async () => (await import('./commands/quickstart.ts')).command,
   },
@@ -60,6 +59,12 @@ export const commands: readonly CommandRecord[] = [
       const { ppo } = await import('../methods/online/ppo.ts');
       return (await import('./online-command.ts')).onlineCommand(ppo) as unknown as CommandModule;
     },
+  },
+  {
+    name: 'world',
+    summary: 'write data sets of the testbed world: requests, responses and feedback whose truth is known',
+    group: 'Look',
+    load: async () => (await import('./commands/world.ts')).command,
   },
   {
     name: 'bench',

@@ -2,12 +2,11 @@
 
 import { exp, log, mul, sub } from '../graph/ops/elementwise.ts';
 import { gather } from '../graph/ops/indexing.ts';
-import { matmul } from '../graph/ops/matmul.ts';
 import { max, sum } from '../graph/ops/reduce.ts';
 import { reshape } from '../graph/ops/shape.ts';
 import { type Program, trace } from '../graph/program.ts';
 import type { Tensor, TensorType } from '../graph/tensor.ts';
-import { type CausalModel, type LayerCache, weightTypes } from '../models/causal-model.ts';
+import { type CausalModel, type LayerCache, logitsOf, weightTypes } from '../models/causal-model.ts';
 
 const cacheNames = (layer: number): { key: string; value: string } => ({
   key: `key.${layer}`,
@@ -37,8 +36,7 @@ export function blockWidth(V: number): number {
  * (logit − highest logit) ÷ temperature; `sums` [B, V/W], their sums by block; `logTotal` [B], log Σ exp(logit − highest)
  * at temperature 1.
  */
-function distributions(last: Tensor, head: Tensor, inverseTemperature: Tensor): Record<string, Tensor> {
-  const logits = matmul(last, head, { transposeB: true }); // [B, V]
+function distributions(logits: Tensor, inverseTemperature: Tensor): Record<string, Tensor> {
   const [B, V] = logits.shape as [number, number];
   const W = blockWidth(V);
   const blocks = (x: Tensor): Tensor => reshape(x, [B, V / W, W]);
@@ -80,7 +78,10 @@ export function prefillProgram(model: CausalModel, B: number, T: number): Progra
   return trace(types, (inputs) => {
     const { hidden, cache } = model.forward(inputs, { ids: inputs['ids']!, positions: inputs['positions']! });
     const last = gather(reshape(hidden, [B * T, model.hiddenSize]), inputs['last']!); // [B, D]
-    return { ...distributions(last, model.head(inputs), inputs['inverseTemperature']!), ...newCache(cache) };
+    return {
+      ...distributions(logitsOf(model, inputs, last), inputs['inverseTemperature']!),
+      ...newCache(cache),
+    };
   });
 }
 
@@ -110,6 +111,9 @@ export function decodeProgram(model: CausalModel, B: number, M: number): Program
       past: { layers, lengths, inPlace: model.inPlaceCache === true },
     });
     const last = reshape(hidden, [B, model.hiddenSize]);
-    return { ...distributions(last, model.head(inputs), inputs['inverseTemperature']!), ...newCache(cache) };
+    return {
+      ...distributions(logitsOf(model, inputs, last), inputs['inverseTemperature']!),
+      ...newCache(cache),
+    };
   });
 }

@@ -4,10 +4,10 @@ import { checkGradient, gradientProgram, points } from '../../test/support/gradi
 import { i64, placeholder, type Sample, toArray } from '../../test/support/samples.ts';
 import { createInterpreter } from '../engine/interpreter.ts';
 import { checkpoint, gradients } from './gradient.ts';
-import { mul } from './ops/elementwise.ts';
+import { div, mul, tanh } from './ops/elementwise.ts';
 import { pick } from './ops/indexing.ts';
 import { matmul } from './ops/matmul.ts';
-import { argmax, logSoftmax, sum, topK } from './ops/reduce.ts';
+import { argmax, logSoftmax, mean, sum, topK } from './ops/reduce.ts';
 import { optimize } from './optimize.ts';
 import { printProgram, trace } from './program.ts';
 import { softmaxEntropy } from './stable.ts';
@@ -26,15 +26,20 @@ const bound = Object.fromEntries(inputs.map((x, index) => [`x${index}`, toArray(
 const traced =
   (options: TokenLogProbsOptions) =>
   (h: Tensor, w: Tensor, ids: Tensor): readonly Tensor[] => {
-    const { logProbs, entropy, greedy, labelLogits, top } = tokenLogProbs(h, w, ids, options);
-    return [logProbs, entropy, greedy, labelLogits, ...(top === undefined ? [] : [top.logProbs, top.ids])];
+    const { logProbs, entropy, greedy, labelLogits, meanLogits, top } = tokenLogProbs(h, w, ids, options);
+    return [
+      ...[logProbs, entropy, greedy, labelLogits],
+      ...(meanLogits === undefined ? [] : [meanLogits]),
+      ...(top === undefined ? [] : [top.logProbs, top.ids]),
+    ];
   };
 
 /** The same by the [N, V] matrix. Logits and top log-probs count for nothing in the gradient, as promised. */
 const plain =
-  ({ temperature = 1, topK: k }: TokenLogProbsOptions) =>
+  ({ temperature = 1, topK: k, cap, meanLogits }: TokenLogProbsOptions) =>
   (h: Tensor, w: Tensor, ids: Tensor): readonly Tensor[] => {
-    const logits = matmul(h, w, { transposeB: true, alpha: 1 / temperature });
+    const products = matmul(h, w, { transposeB: true, alpha: cap === undefined ? 1 / temperature : 1 });
+    const logits = cap === undefined ? products : mul(tanh(div(products, cap)), cap / temperature);
     const logProbs = logSoftmax(logits);
     const best = k === undefined ? undefined : topK(logProbs, k);
     return [
@@ -42,6 +47,7 @@ const plain =
       softmaxEntropy(logits),
       argmax(logits),
       pick(logits, ids),
+      ...(meanLogits ? [mean(logits, { axes: 1 })] : []),
       ...(best ? [best.values, best.indices] : []),
     ];
   };
@@ -64,6 +70,10 @@ const variants: readonly TokenLogProbsOptions[] = [
   ...[1, 2, 3, 7, 100].flatMap((chunk) => [true, false].map((recompute) => ({ chunk, recompute }))),
   { chunk: 3, temperature: 0.7 },
   { chunk: 3, temperature: 2.5, recompute: false },
+  { chunk: 3, cap: 2 },
+  { chunk: 3, cap: 8, recompute: false, meanLogits: true },
+  // Caps and temperatures are powers of 2: numbers in a graph are float32, and 1/cap must be one.
+  { cap: 4, temperature: 0.5, topK: 2, meanLogits: true },
   { chunk: 2, topK: 1 },
   { chunk: 3, topK: 3, temperature: 0.5 },
   { topK: V },

@@ -3,10 +3,10 @@ import { ConfigError, ShapeError } from '../core/errors.ts';
 import { checkShapes, formatShape } from '../core/shapes.ts';
 import { customGradient } from './gradient.ts';
 import { after, stopGradient } from './ops/control.ts';
-import { add, log, mul, neg, sub } from './ops/elementwise.ts';
+import { add, log, mul, neg, sub, tanh } from './ops/elementwise.ts';
 import { pick, scatterAddAlong } from './ops/indexing.ts';
 import { matmul } from './ops/matmul.ts';
-import { argmax, softmax, topK as topKOf } from './ops/reduce.ts';
+import { argmax, mean, softmax, topK as topKOf } from './ops/reduce.ts';
 import { concat, reshape, sliceAxis } from './ops/shape.ts';
 import type { Tensor } from './tensor.ts';
 
@@ -17,6 +17,10 @@ export interface TokenLogProbsOptions {
   readonly recompute?: boolean;
   /** Divides the logits; 1 when left out. */
   readonly temperature?: number;
+  /** Logits are bent to lie within ±cap, cap · tanh(logit / cap), before the temperature; not bent when left out. */
+  readonly cap?: number;
+  /** Also return the mean of each token's logits over the vocabulary. No gradient. */
+  readonly meanLogits?: boolean;
   /** Also return the k most likely tokens of each position with their log-probabilities. No gradient. */
   readonly topK?: number;
 }
@@ -30,6 +34,8 @@ export interface TokenLogProbs {
   readonly greedy: Tensor;
   /** The logit of the label before normalisation, [N]. No gradient. */
   readonly labelLogits: Tensor;
+  /** Mean logit over the vocabulary, [N], when `meanLogits` is set. */
+  readonly meanLogits: Tensor | undefined;
   /** Log-probs [N, k] and ids int64 [N, k], when `topK` is set. */
   readonly top: { readonly logProbs: Tensor; readonly ids: Tensor } | undefined;
 }
@@ -42,7 +48,7 @@ export function defaultChunk(vocabulary: number): number {
 }
 
 /**
- * log p(label | hidden) under softmax(hidden · headᵀ / temperature), with the entropy, in one pass by chunks of tokens.
+ * log p(label | hidden) under softmax(bent(hidden · headᵀ) / temperature), bent being the identity or `cap`'s tanh, with the entropy, in one pass by chunks of tokens.
  * With more than one chunk, the chunk's logits are computed again for the gradient, and chunks run strictly one after the
  * other, forward and backward, so that memory is a few chunks of logits, whatever the number of tokens. Price: one more
  * product with the head per chunk when there is a gradient.
@@ -54,7 +60,7 @@ export function defaultChunk(vocabulary: number): number {
  * @param head [V, D] output embedding
  * @param labels int64 [N], in [0, V)
  * @returns tensors of length N, in nats
- * @throws ShapeError when the shapes disagree or there is no token; ConfigError on a chunk below 1 or a temperature not above 0
+ * @throws ShapeError when the shapes disagree or there is no token; ConfigError on a chunk below 1, or a temperature or cap not above 0
  */
 export function tokenLogProbs(
   hidden: Tensor,
@@ -74,23 +80,25 @@ export function tokenLogProbs(
       received: formatShape(hidden.shape),
     });
   }
-  const { chunk = defaultChunk(V), temperature = 1 } = options;
+  const { chunk = defaultChunk(V), temperature = 1, cap } = options;
   requireOption('chunk', 'an integer of at least 1', chunk, Number.isInteger(chunk) && chunk >= 1);
   requireOption('temperature', 'a number above 0', temperature, temperature > 0);
+  if (cap !== undefined) requireOption('cap', 'a number above 0', cap, cap > 0);
   const plan: Plan = {
     spans: Array.from({ length: Math.ceil(N / chunk) }, (_, index) => ({
       start: index * chunk,
       end: Math.min((index + 1) * chunk, N),
     })),
     labels,
-    alpha: 1 / temperature,
+    alpha: 1 / (cap ?? temperature),
+    bound: cap === undefined ? undefined : cap / temperature,
     recompute: options.recompute ?? chunk < N,
   };
 
   let chunks: Chunk[] = [];
   const rule = customGradient({
     forward(rows, weight) {
-      chunks = forwardChunks(plan, rows!, weight!, options.topK);
+      chunks = forwardChunks(plan, rows!, weight!, options);
       return [joined(chunks, 'logProbs'), joined(chunks, 'entropy')];
     },
     backward: ([rows, weight], _outputs, cotangents) =>
@@ -102,6 +110,7 @@ export function tokenLogProbs(
     entropy: entropy!,
     greedy: joined(chunks, 'greedy'),
     labelLogits: stopGradient(joined(chunks, 'labelLogits')),
+    meanLogits: options.meanLogits ? stopGradient(joined(chunks, 'meanLogits')) : undefined,
     top:
       options.topK === undefined
         ? undefined
@@ -112,8 +121,10 @@ export function tokenLogProbs(
 interface Plan {
   readonly spans: readonly { readonly start: number; readonly end: number }[];
   readonly labels: Tensor;
-  /** 1 / temperature. */
+  /** Multiplies the product with the head: 1 / temperature, or 1 / cap. */
   readonly alpha: number;
+  /** Where there is a cap: what the logits stay below, cap / temperature. */
+  readonly bound: number | undefined;
   readonly recompute: boolean;
 }
 
@@ -126,16 +137,29 @@ interface Chunk {
   readonly entropy: Tensor; // [n]
   readonly greedy: Tensor; // int64 [n]
   readonly labelLogits: Tensor; // [n]
+  readonly meanLogits?: Tensor; // [n]
   readonly topLogProbs?: Tensor; // [n, k]
   readonly topIds?: Tensor; // int64 [n, k]
 }
 
-function forwardChunks({ spans, labels, alpha }: Plan, hidden: Tensor, head: Tensor, k?: number): Chunk[] {
+/** Logits of some tokens, [n, V]. */
+function logitsOf({ alpha, bound }: Plan, rows: Tensor, head: Tensor): Tensor {
+  const product = matmul(rows, head, { transposeB: true, alpha });
+  return bound === undefined ? product : mul(tanh(product), bound);
+}
+
+function forwardChunks(
+  plan: Plan,
+  hidden: Tensor,
+  head: Tensor,
+  { topK: k, meanLogits = false }: TokenLogProbsOptions,
+): Chunk[] {
+  const { spans, labels } = plan;
   const chunks: Chunk[] = [];
   let done: readonly Tensor[] = [];
   for (const { start, end } of spans) {
     const rows = after(sliceAxis(hidden, 0, start, end), done);
-    const logits = matmul(rows, head, { transposeB: true, alpha }); // [n, V]
+    const logits = logitsOf(plan, rows, head); // [n, V]
     const probs = softmax(logits);
     const greedy = argmax(logits);
     // logSumExp from the largest element: its probability is at least 1/V, so the logarithm never sees 0.
@@ -143,6 +167,7 @@ function forwardChunks({ spans, labels, alpha }: Plan, hidden: Tensor, head: Ten
     const labelLogits = pick(logits, sliceAxis(labels, 0, start, end));
     const logProbs = sub(labelLogits, normalizer);
     const entropy = sub(normalizer, rowDot(probs, logits));
+    const average = meanLogits ? mean(logits, { axes: 1 }) : undefined;
     const best = k === undefined ? undefined : topKOf(stopGradient(logits), k);
     chunks.push({
       logits,
@@ -152,6 +177,7 @@ function forwardChunks({ spans, labels, alpha }: Plan, hidden: Tensor, head: Ten
       entropy,
       greedy,
       labelLogits,
+      ...(average && { meanLogits: average }),
       ...(best && {
         topLogProbs: sub(best.values, column(stopGradient(normalizer))),
         topIds: best.indices,
@@ -162,6 +188,7 @@ function forwardChunks({ spans, labels, alpha }: Plan, hidden: Tensor, head: Ten
       entropy,
       greedy,
       labelLogits,
+      ...(average === undefined ? [] : [average]),
       ...(best === undefined ? [] : [best.values, best.indices]),
     ];
   }
@@ -170,18 +197,19 @@ function forwardChunks({ spans, labels, alpha }: Plan, hidden: Tensor, head: Ten
 
 /** Cotangents of hidden and head: chunk after chunk, so that neither logits nor their cotangents pile up. */
 function backwardChunks(
-  { spans, labels, alpha, recompute }: Plan,
+  plan: Plan,
   chunks: readonly Chunk[],
   [hidden, head]: readonly [Tensor, Tensor],
   [dLogProbs, dEntropy]: readonly (Tensor | undefined)[],
 ): readonly (Tensor | undefined)[] {
+  const { spans, labels, alpha, bound, recompute } = plan;
   const dRows: Tensor[] = [];
   let dHead: Tensor | undefined;
   let done = [dLogProbs, dEntropy].filter((g) => g !== undefined);
   for (const [index, { start, end }] of spans.entries()) {
     const { logits: known, probs, normalizer, entropy } = chunks[index]!;
     const rows = after(sliceAxis(hidden, 0, start, end), done);
-    const logits = recompute ? matmul(rows, head, { transposeB: true, alpha }) : known; // [n, V]
+    const logits = recompute ? logitsOf(plan, rows, head) : known; // [n, V]
     const p = recompute ? softmax(logits) : probs;
     const g = dLogProbs && sliceAxis(dLogProbs, 0, start, end); // [n]
     const h = dEntropy && sliceAxis(dEntropy, 0, start, end); // [n]
@@ -194,8 +222,11 @@ function backwardChunks(
     const smooth = mul(p, factor);
     const dLogits =
       g === undefined ? smooth : scatterAddAlong(smooth, column(sliceAxis(labels, 0, start, end)), column(g));
-    dRows.push(matmul(dLogits, head, { alpha }));
-    const own = matmul(dLogits, rows, { transposeA: true, alpha });
+    // The slope of b·tanh(x) is b − b·tanh(x)²; here b·tanh(x) is the logit.
+    const dProduct =
+      bound === undefined ? dLogits : mul(dLogits, sub(bound, mul(mul(logits, logits), 1 / bound)));
+    dRows.push(matmul(dProduct, head, { alpha }));
+    const own = matmul(dProduct, rows, { transposeA: true, alpha });
     dHead = dHead === undefined ? own : add(dHead, own);
     done = [dRows.at(-1)!, dHead];
   }

@@ -1,5 +1,7 @@
 import type { Tensor, TensorType } from '../graph/tensor.ts';
+import { linear } from '../nn/linear.ts';
 import type { ParameterSpec } from '../nn/parameters.ts';
+import { softCap } from '../nn/soft-cap.ts';
 
 /** Traced weights by their Hugging Face name. */
 export type Weights = Readonly<Record<string, Tensor>>;
@@ -31,6 +33,9 @@ export interface CausalInput {
   readonly rematerialize?: boolean;
 }
 
+/** Names that output embeddings have in checkpoints, where they are not tied to the input embedding. */
+export const OUTPUT_EMBEDDINGS: readonly string[] = ['lm_head.weight', 'embed_out.weight'];
+
 /** A decoder-only language model as traced functions of its weights. */
 export interface CausalModel {
   /** `model_type` of config.json. */
@@ -53,8 +58,16 @@ export interface CausalModel {
   ): { readonly hidden: Tensor; readonly cache: readonly LayerCache[] };
   /** Output embedding [V, D]; the input embedding where they are tied. */
   head(weights: Weights): Tensor;
+  /** Logits are cap · tanh(hidden · headᵀ / cap) for this cap; hidden · headᵀ where it is left out. */
+  readonly logitCap?: number;
   /** Multiply–add operations ×2 of a forward pass per token, without attention scores: 2 × matrix parameters used. */
   readonly matrixParameters: number;
+}
+
+/** Logits [..., V] of final hidden states [..., D]. */
+export function logitsOf(model: CausalModel, weights: Weights, hidden: Tensor): Tensor {
+  const products = linear(hidden, model.head(weights));
+  return model.logitCap === undefined ? products : softCap(products, model.logitCap);
 }
 
 /** Types of a model's weights by name: the inputs that every program over it has in common. */

@@ -13,7 +13,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { CheckpointError, DataError } from '../core/errors.ts';
 import { formatShape, sameShape } from '../core/shapes.ts';
 import { allocateParameters, type Parameters } from '../nn/parameters.ts';
-import type { CausalModel } from './causal-model.ts';
+import { type CausalModel, OUTPUT_EMBEDDINGS } from './causal-model.ts';
 import { cannotWrite, isSystemError } from './file-bytes.ts';
 import { readLlama2c } from './llama2c.ts';
 import { buildModel } from './registry.ts';
@@ -101,11 +101,7 @@ export function readModelConfig(folder: string): RawConfig {
 }
 
 /** Tables that some checkpoints carry besides the weights; they follow from the config. */
-const TABLES = /(rotary_emb\.inv_freq|masked_bias|attn\.bias)$/;
-
-/** Where output and input embedding are tied, a file may hold either name, or both, or another copy. */
-const EMBEDDING = 'model.embed_tokens.weight';
-const OUTPUT_EMBEDDING = 'lm_head.weight';
+const TABLES = /(rotary_emb\.inv_freq|masked_bias|attn\.bias|attention\.bias)$/;
 
 export interface LoadWeightsOptions {
   /** Name that a stored tensor has in `parameters`; undefined leaves it out. */
@@ -116,8 +112,9 @@ export interface LoadWeightsOptions {
  * Reads every parameter from a folder's safetensors files, whatever their element type. Peak memory is that of
  * `parameters` plus 8 MiB.
  *
- * Where `parameters` has no output embedding (tied), a stored one is ignored, or taken for the input embedding if that
- * one is not stored.
+ * Names may lack the first part that `parameters` have (`wte.weight` for `transformer.wte.weight`): checkpoints of a
+ * model's body do. A stored output embedding stands in for the one parameter of its shape that is missing: the output
+ * embedding under another name, or the input embedding where they are tied. Else it is ignored.
  *
  * @throws CheckpointError listing what is missing, unexpected or of another shape; `parameters` are then unchanged
  */
@@ -131,11 +128,8 @@ export function loadWeights(
     const own = rename === undefined ? name : rename(name);
     if (own !== undefined) stored.set(own, tensor);
   }
-  const output = stored.get(OUTPUT_EMBEDDING);
-  if (output !== undefined && !parameters.has(OUTPUT_EMBEDDING) && parameters.has(EMBEDDING)) {
-    stored.delete(OUTPUT_EMBEDDING);
-    if (!stored.has(EMBEDDING)) stored.set(EMBEDDING, output);
-  }
+  completeNames(stored, parameters);
+  placeOutputEmbedding(stored, parameters);
   const missing = parameters.specs.filter(({ name }) => !stored.has(name)).map(({ name }) => name);
   const unexpected = [...stored.keys()].filter((name) => !parameters.has(name) && !TABLES.test(name));
   if (missing.length > 0 || unexpected.length > 0) {
@@ -161,6 +155,29 @@ export function loadWeights(
     }
   }
   for (const { name } of parameters.specs) readTensor(stored.get(name)!, parameters.view(name));
+}
+
+/** Puts the first part of a parameter's name before names that are known only so. */
+function completeNames(stored: Map<string, StoredTensor>, parameters: Parameters): void {
+  const bodies = new Set(parameters.specs.map(({ name }) => name.split('.', 1)[0]!));
+  for (const [name, tensor] of [...stored]) {
+    if (parameters.has(name)) continue;
+    const body = [...bodies].find((first) => parameters.has(`${first}.${name}`));
+    if (body === undefined || stored.has(`${body}.${name}`)) continue;
+    stored.delete(name);
+    stored.set(`${body}.${name}`, tensor);
+  }
+}
+
+function placeOutputEmbedding(stored: Map<string, StoredTensor>, parameters: Parameters): void {
+  for (const name of OUTPUT_EMBEDDINGS) {
+    const tensor = stored.get(name);
+    if (tensor === undefined || parameters.has(name)) continue;
+    stored.delete(name);
+    const [missing, ...others] = parameters.specs.filter((spec) => !stored.has(spec.name));
+    if (missing !== undefined && others.length === 0 && sameShape(missing.shape, tensor.shape))
+      stored.set(missing.name, tensor);
+  }
 }
 
 const preview = (names: readonly string[]): string =>

@@ -1,8 +1,16 @@
 export type { CausalInput, CausalModel, LayerCache, Weights } from './causal-model.ts';
 export * from './checkpoint.ts';
 export * from './float16.ts';
+export { type Gemma2Config, gemma2, gemma2Config } from './gemma2.ts';
+export { type Gemma3TextConfig, gemma3Text, gemma3TextConfig } from './gemma3-text.ts';
+export { type GptNeoxConfig, gptNeox, gptNeoxConfig } from './gpt-neox.ts';
+export { type Gpt2Config, gpt2, gpt2Config } from './gpt2.ts';
 export { type LlamaConfig, llama, llamaConfig } from './llama.ts';
 export { type Llama2cFile, readLlama2c } from './llama2c.ts';
+export { type MistralConfig, mistral, mistralConfig } from './mistral.ts';
+export { type Phi3Config, phi3, phi3Config } from './phi3.ts';
+export { type Qwen2Config, qwen2, qwen2Config } from './qwen2.ts';
+export { type Qwen3Config, qwen3, qwen3Config } from './qwen3.ts';
 export { buildModel, modelTypes } from './registry.ts';
 export * from './safetensors.ts';
 export * from './score-model.ts';

@@ -2,7 +2,15 @@
 import type { z } from 'zod';
 import { ConfigError } from '../core/errors.ts';
 import type { CausalModel } from './causal-model.ts';
+import { gemma2, gemma2Config } from './gemma2.ts';
+import { gemma3Text, gemma3TextConfig } from './gemma3-text.ts';
+import { gptNeox, gptNeoxConfig } from './gpt-neox.ts';
+import { gpt2, gpt2Config } from './gpt2.ts';
 import { llama, llamaConfig } from './llama.ts';
+import { mistral, mistralConfig } from './mistral.ts';
+import { phi3, phi3Config } from './phi3.ts';
+import { qwen2, qwen2Config } from './qwen2.ts';
+import { qwen3, qwen3Config } from './qwen3.ts';
 import { hasScoreHead, scoreModel, scoreOutputs } from './score-model.ts';
 
 interface Architecture {
@@ -33,6 +41,14 @@ function architecture<C>(schema: z.ZodType<C>, build: (config: C) => CausalModel
 
 const architectures: Readonly<Record<string, Architecture>> = {
   llama: architecture(llamaConfig, llama),
+  gpt2: architecture(gpt2Config, gpt2),
+  gpt_neox: architecture(gptNeoxConfig, gptNeox),
+  phi3: architecture(phi3Config, phi3),
+  gemma2: architecture(gemma2Config, gemma2),
+  gemma3_text: architecture(gemma3TextConfig, gemma3Text),
+  mistral: architecture(mistralConfig, mistral),
+  qwen2: architecture(qwen2Config, qwen2),
+  qwen3: architecture(qwen3Config, qwen3),
 };
 
 /** Types of models that heed can build. */

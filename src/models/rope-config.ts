@@ -24,8 +24,21 @@ const ropeSource = z.looseObject({
   rope_parameters: ropeKeys.nullish(),
 });
 
-/** Reads the rotary settings for heads of `headSize`. Throws `ConfigError` on an unknown kind or a missing factor. */
-export function readRope(config: object, headSize: number, maxPositions: number): RopeConfig {
+const kinds = ['default', 'linear', 'dynamic', 'llama3', 'yarn'] as const;
+type RopeKind = RopeScaling['kind'];
+
+/**
+ * Reads the rotary settings for heads of which `headSize` elements are rotated.
+ *
+ * @param supported kinds that the architecture has
+ * @throws ConfigError on a kind not among `supported`, or a missing factor
+ */
+export function readRope(
+  config: object,
+  headSize: number,
+  maxPositions: number,
+  supported: readonly RopeKind[] = kinds,
+): RopeConfig {
   const parsed = ropeSource.safeParse(config);
   if (!parsed.success) {
     const issue = parsed.error.issues[0]!;
@@ -41,12 +54,48 @@ export function readRope(config: object, headSize: number, maxPositions: number)
     theta: newer?.rope_theta ?? theta ?? 10000,
     headSize,
     maxPositions,
-    scaling: readScaling(keys, maxPositions),
+    scaling: readScaling(keys, maxPositions, supported),
   };
 }
 
-function readScaling(keys: z.infer<typeof ropeKeys>, maxPositions: number): RopeScaling {
-  const kind = keys.rope_type ?? keys.type ?? 'default';
+/**
+ * Elements of a head that are rotated, where the config has a share of them.
+ *
+ * @param share in the older form of the config; the newer one has `rope_parameters.partial_rotary_factor`
+ */
+export function rotatedElements(
+  config: Readonly<Record<string, unknown>>,
+  headSize: number,
+  share: number,
+): number {
+  const newer = z.looseObject({ partial_rotary_factor: z.number().positive().max(1).optional() });
+  const parsed = newer.nullish().safeParse(config['rope_parameters']);
+  if (!parsed.success) {
+    throw new ConfigError({
+      where: 'config.json rope_parameters.partial_rotary_factor',
+      expected: 'a number above 0 and up to 1',
+      received: JSON.stringify(config['rope_parameters']),
+      fix: 'Take config.json from the original checkpoint',
+    });
+  }
+  return Math.trunc(headSize * (parsed.data?.partial_rotary_factor ?? share));
+}
+
+function readScaling(
+  keys: z.infer<typeof ropeKeys>,
+  maxPositions: number,
+  supported: readonly RopeKind[],
+): RopeScaling {
+  const given = keys.rope_type ?? keys.type ?? 'default';
+  const kind = supported.find((known) => known === given);
+  if (kind === undefined) {
+    throw new ConfigError({
+      where: 'config.json rope_scaling.rope_type',
+      expected: supported.join(', '),
+      received: `"${given}"`,
+      fix: 'This rotary variant is not implemented for the architecture',
+    });
+  }
   const required = (name: 'factor' | 'low_freq_factor' | 'high_freq_factor'): number => {
     const number = keys[name];
     if (number === undefined) {
@@ -84,12 +133,5 @@ function readScaling(keys: z.infer<typeof ropeKeys>, maxPositions: number): Rope
         truncate: keys.truncate ?? true,
         ...(keys.attention_factor == null ? {} : { attentionFactor: keys.attention_factor }),
       };
-    default:
-      throw new ConfigError({
-        where: 'config.json rope_scaling.rope_type',
-        expected: 'default, linear, dynamic, llama3 or yarn',
-        received: `"${kind}"`,
-        fix: 'This rotary variant is not implemented',
-      });
   }
 }

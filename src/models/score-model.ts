@@ -5,12 +5,11 @@
 import { ConfigError } from '../core/errors.ts';
 import type { Rng } from '../core/rng.ts';
 import { allocateParameters, type Parameters } from '../nn/parameters.ts';
-import type { CausalModel } from './causal-model.ts';
+import { type CausalModel, OUTPUT_EMBEDDINGS } from './causal-model.ts';
 import type { LoadedModel, RawConfig } from './checkpoint.ts';
 
 /** Name of the head's weight, [A, D]. */
 export const SCORE_WEIGHT = 'score.weight';
-const OUTPUT_EMBEDDING = 'lm_head.weight';
 const SUFFIX = 'ForSequenceClassification';
 
 /** Whether config.json describes a model with a score head. */
@@ -35,7 +34,7 @@ export function scoreModel(trunk: CausalModel, outputs = 1): CausalModel {
   return {
     ...trunk,
     parameters: [
-      ...trunk.parameters.filter(({ name }) => name !== OUTPUT_EMBEDDING && name !== SCORE_WEIGHT),
+      ...trunk.parameters.filter(({ name }) => !OUTPUT_EMBEDDINGS.includes(name) && name !== SCORE_WEIGHT),
       {
         name: SCORE_WEIGHT,
         shape: [outputs, trunk.hiddenSize],

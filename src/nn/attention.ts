@@ -7,14 +7,22 @@ import { matmul } from '../graph/ops/matmul.ts';
 import { softmax, sum } from '../graph/ops/reduce.ts';
 import { concat, reshape, sliceAxis, transpose } from '../graph/ops/shape.ts';
 import type { Tensor } from '../graph/tensor.ts';
+import { softCap } from './soft-cap.ts';
 
 /** Added to scores of pairs that may not attend: large enough that exp underflows to exactly 0 in float32, yet finite. */
 const masked = -1e9;
 
-/** Additive mask [T, T]: position i sees positions 0..i. */
-export function causalMask(T: number): Tensor {
+/**
+ * Additive mask [T, T]: position i sees positions 0..i.
+ *
+ * @param window of those, only the last `window` tokens, itself included; all when left out
+ */
+export function causalMask(T: number, window = T): Tensor {
   const data = new Float32Array(T * T);
-  for (let row = 0; row < T; row++) data.fill(masked, row * T + row + 1, (row + 1) * T);
+  for (let row = 0; row < T; row++) {
+    data.fill(masked, row * T, row * T + Math.max(0, row - window + 1));
+    data.fill(masked, row * T + row + 1, (row + 1) * T);
+  }
   return constant({ dtype: 'float32', shape: [T, T], data });
 }
 
@@ -22,22 +30,36 @@ export function causalMask(T: number): Tensor {
  * Additive mask [B, 1, T, T] for packed rows: a position sees earlier positions of its own segment only.
  *
  * @param segments int32 or int64 [B, T]: 0 for padding, 1, 2, … for the examples packed into the row
+ * @param window of those, only the last `window` tokens, itself included; all when left out
  */
-export function packedMask(segments: Tensor): Tensor {
+export function packedMask(segments: Tensor, window?: number): Tensor {
   const [B, T] = segments.shape as [number, number];
   const same = equal(reshape(segments, [B, 1, T, 1]), reshape(segments, [B, 1, 1, T]));
   const order = iota(T, 'int32');
-  const earlier = lessEqual(reshape(order, [1, T]), reshape(order, [T, 1])); // [T, T]
-  return where(and(same, earlier), 0, floatMasked());
+  const [from, to] = [reshape(order, [T, 1]), reshape(order, [1, T])];
+  const earlier = and(same, lessEqual(to, from)); // [B, 1, T, T]
+  const seen = window === undefined ? earlier : and(earlier, less(from, add(to, window)));
+  return where(seen, 0, floatMasked());
 }
 
-/** Additive mask [B, 1, 1, M]: true entries of the cache are those before each row's length. */
-export function cacheMask(lengths: Tensor, M: number): Tensor {
-  const filled = less(
-    reshape(iota(M, 'int64'), [1, 1, 1, M]),
-    reshape(lengths, [lengths.shape[0]!, 1, 1, 1]),
-  );
-  return where(filled, 0, floatMasked());
+/**
+ * Additive mask [B, 1, 1, M]: true entries of the cache are those before each row's length.
+ *
+ * @param lengths int64 [B]
+ * @param recent where attention has a window: its size, and the number T of new tokens, which follow the cached ones. The
+ *   mask is then [B, 1, T, M]
+ */
+export function cacheMask(
+  lengths: Tensor,
+  M: number,
+  recent?: { readonly window: number; readonly T: number },
+): Tensor {
+  const counts = reshape(lengths, [lengths.shape[0]!, 1, 1, 1]);
+  const entries = reshape(iota(M, 'int64'), [1, 1, 1, M]);
+  const filled = less(entries, counts);
+  if (recent === undefined) return where(filled, 0, floatMasked());
+  const positions = add(counts, reshape(iota(recent.T, 'int64'), [1, 1, recent.T, 1])); // [B, 1, T, 1]
+  return where(and(filled, less(positions, add(entries, recent.window))), 0, floatMasked());
 }
 
 function floatMasked(): Tensor {
@@ -49,6 +71,13 @@ export interface Past {
   readonly key: Tensor;
   readonly value: Tensor;
   readonly mask: Tensor;
+}
+
+export interface ScoreOptions {
+  /** Multiplies q kᵀ; 1 / √E when left out. */
+  readonly scale?: number;
+  /** Scores are bent to lie within ±cap (`softCap`) before they are masked; left as they are when left out. */
+  readonly cap?: number;
 }
 
 /**
@@ -73,17 +102,23 @@ const mixBySoftmax = customGradient({
 });
 
 /**
- * softmax(q kᵀ / √E + mask) v. Query head h reads key/value head ⌊h / (H/K)⌋.
+ * softmax(scale · q kᵀ + mask) v. Query head h reads key/value head ⌊h / (H/K)⌋.
  *
  * @param query [B, H, T, E]
  * @param key [B, K, S, E] with K a divisor of H
  * @param value [B, K, S, E]
  * @param mask additive, broadcastable to [B, H, T, S]
- * @param past earlier keys and values, attended besides `key`; they are read in place, not copied
+ * @param options.past earlier keys and values, attended besides `key`; they are read in place, not copied
  * @returns [B, H, T, E]
  * @source Vaswani et al. 2017, eq. 1; grouped heads: Ainslie et al. 2023
  */
-export function attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, past?: Past): Tensor {
+export function attention(
+  query: Tensor,
+  key: Tensor,
+  value: Tensor,
+  mask: Tensor,
+  { past, scale, cap }: ScoreOptions & { readonly past?: Past } = {},
+): Tensor {
   const { B, H, T, E, K, S } = checkShapes('attention', {
     query: [query, 'B H T E'],
     key: [key, 'B K S E'],
@@ -92,11 +127,11 @@ export function attention(query: Tensor, key: Tensor, value: Tensor, mask: Tenso
   const group = H / K;
   // The queries that share a key head are rows of one product.
   const rows = reshape(query, [B, K, group * T, E]);
-  const scoresOf = (keys: Tensor, width: number, keyMask: Tensor): Tensor =>
-    add(
-      reshape(matmul(rows, keys, { transposeB: true, alpha: 1 / Math.sqrt(E) }), [B, H, T, width]),
-      keyMask,
-    );
+  const scoresOf = (keys: Tensor, width: number, keyMask: Tensor): Tensor => {
+    const products = matmul(rows, keys, { transposeB: true, alpha: scale ?? 1 / Math.sqrt(E) });
+    const scores = cap === undefined ? products : softCap(products, cap);
+    return add(reshape(scores, [B, H, T, width]), keyMask);
+  };
   const weigh = (weights: Tensor, values: Tensor, width: number): Tensor =>
     matmul(reshape(weights, [B, K, group * T, width]), values);
   if (past === undefined) {
@@ -121,22 +156,31 @@ const leastBlock = 64;
  * on passes over scores, so they gain most.
  *
  * @param mask additive, [T, T] or [B, 1, T, T], that hides every later position
+ * @param options.window of the mask, where it has one: keys that no query of a block sees are not computed
  * @returns [B, H, T, E], equal to `attention` but for rounding
  */
-export function causalAttention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor): Tensor {
+export function causalAttention(
+  query: Tensor,
+  key: Tensor,
+  value: Tensor,
+  mask: Tensor,
+  { window, ...options }: ScoreOptions & { readonly window?: number } = {},
+): Tensor {
   const T = query.shape[2]!;
   const block = Math.max(leastBlock, Math.ceil(T / causalBlocks));
-  if (T <= block) return attention(query, key, value, mask);
+  if (T <= block) return attention(query, key, value, mask, options);
   const parts: Tensor[] = [];
   for (let start = 0; start < T; start += block) {
     const end = Math.min(start + block, T);
+    const first = window === undefined ? 0 : Math.max(0, start - window + 1);
     const rows = sliceAxis(mask, mask.rank - 2, start, end);
     parts.push(
       attention(
         sliceAxis(query, 2, start, end),
-        sliceAxis(key, 2, 0, end),
-        sliceAxis(value, 2, 0, end),
-        sliceAxis(rows, mask.rank - 1, 0, end),
+        sliceAxis(key, 2, first, end),
+        sliceAxis(value, 2, first, end),
+        sliceAxis(rows, mask.rank - 1, first, end),
+        options,
       ),
     );
   }

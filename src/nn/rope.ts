@@ -1,6 +1,8 @@
 /** Angles of rotary position embeddings, with the scaling kinds of Hugging Face's Llama family. */
 import { ConfigError } from '../core/errors.ts';
 import { constant } from '../graph/ops/common.ts';
+import { rotary } from '../graph/ops/neural.ts';
+import { concat, sliceAxis } from '../graph/ops/shape.ts';
 import type { Tensor } from '../graph/tensor.ts';
 
 /** How positions beyond the trained length are squeezed into it. Names and defaults as in `rope_scaling` of config.json. */
@@ -95,12 +97,32 @@ export function ropeFrequencies(
   }
 }
 
-/** Cosine and sine tables [length, E/2] by position, as constants of a program. */
-export function ropeTables(config: RopeConfig, length: number): { cosines: Tensor; sines: Tensor } {
+/** By position, each [length, R/2] where R elements of a head are rotated. */
+export interface RopeTables {
+  readonly cosines: Tensor;
+  readonly sines: Tensor;
+}
+
+/**
+ * Rotates the first R elements of each head by the angle of its position and leaves the others as they are.
+ *
+ * @param x [B, H, T, E] with E ≥ R
+ * @param positions int64 [B, T]
+ */
+export function rotateHeads(x: Tensor, positions: Tensor, { cosines, sines }: RopeTables): Tensor {
+  const E = x.shape[3]!;
+  const R = 2 * cosines.shape[1]!;
+  if (R === E) return rotary(x, positions, cosines, sines);
+  const rotated = rotary(sliceAxis(x, 3, 0, R), positions, cosines, sines);
+  return concat([rotated, sliceAxis(x, 3, R, E)], 3);
+}
+
+/** Cosine and sine tables by position, as constants of a program. */
+export function ropeTables(config: RopeConfig, length: number): RopeTables {
   if (config.headSize % 2 !== 0) {
     throw new ConfigError({
       where: 'rope',
-      expected: 'an even head size',
+      expected: 'an even number of rotated elements per head',
       received: String(config.headSize),
     });
   }

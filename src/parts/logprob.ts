@@ -1,7 +1,7 @@
 /** Token log-probabilities of a causal model on a batch: the one place where labels are lined up with predictions. */
 
 import { stopGradient } from '../graph/ops/control.ts';
-import { cast, equal } from '../graph/ops/elementwise.ts';
+import { cast, equal, mul } from '../graph/ops/elementwise.ts';
 import { mean } from '../graph/ops/reduce.ts';
 import { reshape } from '../graph/ops/shape.ts';
 import type { Tensor } from '../graph/tensor.ts';
@@ -41,16 +41,19 @@ export function batchLogProbs(
   const head = model.head(weights);
   const flat = reshape(hidden, [B * T, model.hiddenSize]);
   const labels = reshape(inputs.labels, [B * T]);
-  const { logProbs, entropy, greedy } = tokenLogProbs(flat, head, labels, {
-    temperature: options.temperature ?? 1,
+  const temperature = options.temperature ?? 1;
+  const { logProbs, entropy, greedy, meanLogits } = tokenLogProbs(flat, head, labels, {
+    temperature,
+    ...(model.logitCap === undefined ? {} : { cap: model.logitCap, meanLogits: true }),
   });
   const shape = [B, T];
-  // The mean over the vocabulary of h·headᵀ is h·(mean row of the head): no logits needed.
-  const meanRow = mean(stopGradient(head), { axes: 0, keepDims: true }); // [1, D]
+  // Without a cap, the mean over the vocabulary of h·headᵀ is h·(mean row of the head): no logits needed.
+  const meanOfProducts = (): Tensor =>
+    linear(stopGradient(flat), mean(stopGradient(head), { axes: 0, keepDims: true }));
   return {
     logProbs: reshape(logProbs, shape),
     entropy: reshape(entropy, shape),
     correct: reshape(cast(equal(greedy, labels), 'float32'), shape),
-    meanLogits: reshape(linear(stopGradient(flat), meanRow), shape),
+    meanLogits: reshape(meanLogits === undefined ? meanOfProducts() : mul(meanLogits, temperature), shape),
   };
 }

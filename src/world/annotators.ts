@@ -18,7 +18,7 @@ export interface Annotator {
 /** Somewhat noisy, and fond of being flattered. */
 export const usualAnnotator: Annotator = {
   flatteryBias: 0.12,
-  temperature: 0.1,
+  temperature: 0.05,
   noise: 0.05,
   tieMargin: 0.01,
 };
@@ -46,10 +46,21 @@ export function prefer(
   const [first, second] = completions.map((completion) =>
     perceivedUtility(request, scoreAttributes(request, completion), annotator),
   );
-  const difference = first! - second!;
-  if (Math.abs(difference) < annotator.tieMargin) return undefined;
-  const { temperature, noise } = annotator;
-  const stream = rng.split('label').split(request.id);
+  return choose(first! - second!, annotator, rng.split('label').split(request.id), index);
+}
+
+/**
+ * The choice between two things whose utilities differ by `difference`, as `prefer` makes it.
+ *
+ * @param stream two draws are taken at `index`
+ */
+export function choose(
+  difference: number,
+  { temperature, noise, tieMargin }: Pick<Annotator, 'temperature' | 'noise' | 'tieMargin'>,
+  stream: Rng,
+  index = 0,
+): 0 | 1 | undefined {
+  if (Math.abs(difference) < tieMargin) return undefined;
   const chance = temperature === 0 ? Number(difference > 0) : 1 / (1 + Math.exp(-difference / temperature));
   const choice = stream.uniform(index, 0) < chance ? 0 : 1;
   return stream.uniform(index, 1) < noise ? (choice === 0 ? 1 : 0) : choice;

@@ -38,14 +38,18 @@ export const newDisguises: readonly string[] = families.flatMap((family, at) =>
   at < 3 ? family.slice(1) : family,
 );
 
+/** A disguise in use, with its share of a week's jailbreaks. */
+export interface Disguised {
+  readonly text: string;
+  readonly family: number;
+  readonly share: number;
+}
+
 /**
  * Disguises in use in a week (from 0) with their shares, which sum to 1. A family appears every third week, grows to its
  * peak three weeks later and fades; its wordings change within it. The order of families is drawn from `rng`.
  */
-export function disguisesOfWeek(
-  rng: Rng,
-  week: number,
-): readonly { readonly text: string; readonly family: number; readonly share: number }[] {
+export function disguisesOfWeek(rng: Rng, week: number): readonly Disguised[] {
   const order = rng.permutation(families.length);
   const weights = Array.from(order, (family, place) => {
     const peak = place * 3;

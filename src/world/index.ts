@@ -1,7 +1,15 @@
 export * from './annotators.ts';
 export * from './attributes.ts';
+export * from './datasets.ts';
+export { type Disguised, disguisesOfWeek } from './disguises.ts';
+export * from './feedback.ts';
 export * from './gold.ts';
 export type { Danger, Entity, Knowledge } from './knowledge.ts';
+export * from './personas.ts';
+export * from './pictures.ts';
+export * from './readability.ts';
 export * from './request.ts';
 export * from './respond.ts';
+export * from './stream.ts';
+export * from './traits.ts';
 export * from './world.ts';

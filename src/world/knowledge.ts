@@ -58,7 +58,7 @@ export function createKnowledge(rng: Rng): Knowledge {
   const values = rng.split('values');
   const splits = rng.split('splits');
   /** The value of a property for the `index`-th maker, noun or entity. */
-  const valueOf = (property: Property, index: number): string => {
+  const drawValue = (property: Property, index: number): string => {
     const { values: list } = propertyWords[property];
     return list[values.split(property).integer(list.length, index)]!;
   };
@@ -70,7 +70,7 @@ export function createKnowledge(rng: Rng): Knowledge {
         const ids = { maker: makerIndex, noun: nounId, entity: entityId };
         const facts = properties.map((property) => [
           property,
-          valueOf(property, ids[propertyWords[property].from]),
+          drawValue(property, ids[propertyWords[property].from]),
         ]);
         return {
           name: `${maker} ${noun}`,

@@ -1,6 +1,11 @@
 /** Readability of English text and the quality of a simplification. */
+import type { Request } from './request.ts';
+import { rewriteText } from './sentences.ts';
 
 const words = (text: string): string[] => text.match(/[A-Za-z0-9]+(?:'[A-Za-z]+)?/g) ?? [];
+
+/** Words and punctuation marks. */
+const tokens = (text: string): string[] => text.match(/[A-Za-z0-9]+(?:'[A-Za-z]+)?|[^\s\w]/g) ?? [];
 
 const knownSyllables = new Map<string, number>();
 
@@ -41,7 +46,7 @@ export interface Sari {
 }
 
 /**
- * SARI of a simplification against one or more references, over n-grams of 1 to 4 lower-case words.
+ * SARI of a simplification against one or more references, over n-grams of 1 to 4 lower-case words and punctuation marks.
  *
  * Counts of source and output are multiplied by the number of references, whose counts are added. Keep: F1 of the n-grams
  * that source and output share. Delete: precision of those that the output lost. Add: F1 of those that it gained, as sets.
@@ -51,7 +56,7 @@ export interface Sari {
  *   simplification", section 4
  */
 export function sari(source: string, output: string, references: readonly string[]): Sari {
-  const sides = [source, output, ...references].map((text) => words(text.toLowerCase()));
+  const sides = [source, output, ...references].map((text) => tokens(text.toLowerCase()));
   let [keep, remove, add] = [0, 0, 0];
   for (let n = 1; n <= 4; n++) {
     const [s, o, ...rs] = sides.map((side) => countNgrams(side, n)) as [Counts, Counts, ...Counts[]];
@@ -112,3 +117,19 @@ function meanRatio(part: Counts, whole: Counts): number {
 
 const ratio = (a: number, b: number): number => (b === 0 ? 0 : a / b);
 const f1 = (precision: number, recall: number): number => ratio(2 * precision * recall, precision + recall);
+
+/** How simple a completion of a rewrite request is, beside its source; undefined for other requests. */
+export function rewriteQuality(
+  request: Request,
+  completion: string,
+): { readonly grade: number; readonly sourceGrade: number; readonly sari: number } | undefined {
+  const [item] = request.items;
+  if (item?.type !== 'rewrite') return undefined;
+  const source = rewriteText(item.entity, item.ideas, true);
+  const reference = rewriteText(item.entity, item.ideas, false);
+  return {
+    grade: fleschKincaid(completion),
+    sourceGrade: fleschKincaid(source),
+    sari: sari(source, completion, [reference]).sari,
+  };
+}

@@ -123,8 +123,9 @@ function parseClaims(text: string): Sentence | undefined {
 
 function parseSteps(text: string): Sentence | undefined {
   const match = /^First (.+)\.$/.exec(text);
-  const acts = match?.[1]!.split(', then ');
-  return acts?.every((act) => knownActs.has(act)) ? { type: 'steps', acts } : undefined;
+  if (match === null) return undefined;
+  const acts = match[1]!.split(', then ');
+  return acts.every((act) => knownActs.has(act)) ? { type: 'steps', acts } : undefined;
 }
 
 function parseTotal(text: string): Sentence | undefined {

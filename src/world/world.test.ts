@@ -166,7 +166,7 @@ describe('the usual annotator', () => {
 
   it('chooses as Bradley–Terry says, with mistakes: 0.15 of utility at temperature 0.1', () => {
     // σ(1.5) = 0.8176; flipped in one of 20: 0.8176·0.95 + 0.1824·0.05 = 0.7858. Deviation of 2000 draws: 0.0092.
-    expect(share({ ...usualAnnotator, flatteryBias: 0 }, [good, rude])).toBeCloseTo(0.7858, 1);
+    expect(share({ ...usualAnnotator, temperature: 0.1 }, [good, rude])).toBeCloseTo(0.7858, 1);
     expect(share({ ...usualAnnotator, temperature: 0, noise: 0 }, [good, rude])).toBe(1);
     expect(share({ ...usualAnnotator, temperature: 0, noise: 0 }, [rude, good])).toBe(0);
   });

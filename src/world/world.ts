@@ -1,5 +1,5 @@
 /** A world from a seed: what is true in it, what is asked, and how it is answered. */
-import { createRng } from '../core/rng.ts';
+import { createRng, type Rng } from '../core/rng.ts';
 import { drawAt } from './draw.ts';
 import { createKnowledge, type Knowledge } from './knowledge.ts';
 import type { Kind, Request, Split } from './request.ts';
@@ -15,11 +15,14 @@ export interface Demonstration {
 export interface World {
   readonly seed: number;
   readonly knowledge: Knowledge;
-  /** The first `count` requests of a split, in the usual shares of kinds or of the given kinds only. */
+  /** Random numbers of this world; consumers split streams of their own off. */
+  readonly rng: Rng;
+  /** Requests of a split from number `from` (default 0), in the usual shares of kinds or of the given kinds only. */
   requests(options: {
     readonly split: Split;
     readonly count: number;
     readonly kinds?: readonly Kind[];
+    readonly from?: number;
   }): Request[];
   /** The request of an id. Throws `ConfigError` when it is none. */
   request(id: string): Request;
@@ -38,9 +41,10 @@ export function createWorld({ seed }: { readonly seed: number }): World {
   const world: World = {
     seed,
     knowledge,
-    requests: ({ split, count, kinds }) =>
-      Array.from({ length: count }, (_, index) =>
-        make(split, kindAt(requestsRng, split, index, kinds), index),
+    rng,
+    requests: ({ split, count, kinds, from = 0 }) =>
+      Array.from({ length: count }, (_, at) =>
+        make(split, kindAt(requestsRng, split, from + at, kinds), from + at),
       ),
     request: (id) => make(...parseRequestId(id)),
     respond: (request, style, index = 0) => respond(request, style, rng.split('respond'), index),

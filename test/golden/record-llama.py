@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from common import DATA, rounded, to_float64, versions, write_json
+from common import DATA, draw, rounded, to_float64, versions, write_json
 
 logging.getLogger("transformers").setLevel(logging.ERROR)
 torch.set_num_threads(2)
@@ -59,23 +59,6 @@ def old_config(settings):
     """config.json as transformers 4 wrote it."""
     return {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "bos_token_id": 1,
             "eos_token_id": 2, **settings, "torch_dtype": "float32"}
-
-
-def draw(shapes, seed):
-    """Weights large enough that a wrong detail shows, and norms and biases away from 1 and 0."""
-    generator = torch.Generator().manual_seed(seed)
-    state = {}
-    for name, shape in shapes:
-        noise = torch.randn(shape, generator=generator)
-        if name.endswith("norm.weight"):
-            state[name] = 1 + 0.3 * noise
-        elif name.endswith(".bias"):
-            state[name] = 0.3 * noise
-        elif "embed" in name or "lm_head" in name:
-            state[name] = 0.7 * noise
-        else:
-            state[name] = noise * 1.5 / shape[-1] ** 0.5
-    return state
 
 
 def logits_of(folder, float64):

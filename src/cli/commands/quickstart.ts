@@ -19,7 +19,7 @@ const config = z.strictObject({
   size: field(z.enum(sizeNames).default('small')).describe(
     'tiny: seconds, to see that everything runs; small: under four minutes on two cores; base: about half an hour',
   ),
-  klCoefficient: field(z.number().min(0).default(0.1)).describe(
+  klCoefficient: field(z.number().min(0).default(0.3)).describe(
     'what a nat of distance to the SFT policy costs PPO; at 0 it exploits the reward model',
   ),
   iterations: field(z.int().positive().optional()).describe('rollouts of PPO; default by size'),
@@ -40,7 +40,7 @@ export const command = defineCommand({
     'quickstart --kl-coefficient 0 --iterations 120 --out runs/hacked',
     'quickstart --resume',
   ],
-  async run(settings, { output, progress, clock, interruptible, every, memory }) {
+  async run(settings, { output, progress, clock, interruptible, every, memory, version }) {
     const { output: folder, seed, size, klCoefficient, iterations, stages, resume, threads } = settings;
     const signal = interruptible();
     const engine = await createEngine({
@@ -50,7 +50,7 @@ export const command = defineCommand({
     const started = clock();
     try {
       const result = await runQuickstart({
-        ...{ folder, seed, size, klCoefficient, resume, engine, clock, every, memory },
+        ...{ folder, seed, size, klCoefficient, resume, engine, clock, every, memory, version },
         ...(iterations === undefined ? {} : { iterations }),
         ...(stages.length === 0 ? {} : { only: stages as readonly StageName[] }),
         interrupted: () => signal.aborted,

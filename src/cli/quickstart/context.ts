@@ -29,6 +29,8 @@ export interface QuickstartOptions {
   readonly only?: readonly StageName[];
   /** Go on where an earlier run in this folder stopped. */
   readonly resume: boolean;
+  /** heed's version, for the report. */
+  readonly version: string;
   readonly engine: Engine;
   readonly clock: () => number;
   readonly memory: () => number;

@@ -1,4 +1,5 @@
 /** Pairs of the SFT policy's own completions, labelled by a noisy annotator. */
+import { DataError } from '../../core/errors.ts';
 
 import { limits, type Pipeline, writeRows } from './context.ts';
 import { loadPolicy, sample } from './policy.ts';
@@ -33,19 +34,31 @@ export async function labelPairs(
     );
     const rows = requests.flatMap((request, index) => {
       const texts = [samples[2 * index]!.text, samples[2 * index + 1]!.text] as const;
-      if (texts[0] === texts[1]) return [];
+      // Training rows need words: a policy that stops at once has nothing to compare.
+      if (texts[0] === texts[1] || texts.some((text) => text.trim() === '')) return [];
       const preferred = testbed.prefer(request, texts, index);
       if (preferred === undefined) return [];
       const [chosen, rejected] = preferred === 0 ? texts : [texts[1], texts[0]];
       return [{ prompt: request.prompt, chosen, rejected, requestId: request.id }];
     });
+    if (rows.length === 0) {
+      throw new DataError({
+        where: `label (${split})`,
+        expected: 'at least one pair whose completions differ in worth',
+        received: `${requests.length} ties`,
+        fix: 'The model may have learned too little to write sentences: use a larger --size',
+      });
+    }
     writeRows(path('data', file), rows);
     if (split === 'train') {
       const completions = samples.map(({ text }, index) => ({
         prompt: requests[Math.floor(index / 2)]!.prompt,
         completion: text,
       }));
-      writeRows(path('data', 'samples.jsonl'), completions.slice(0, 512));
+      writeRows(
+        path('data', 'samples.jsonl'),
+        completions.filter(({ completion }) => completion.trim() !== '').slice(0, 512),
+      );
     }
     const agreeing = rows.filter(
       ({ requestId, chosen, rejected }) =>

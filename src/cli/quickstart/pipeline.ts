@@ -32,7 +32,7 @@ import { openGoldLog } from './gold-log.ts';
 import { labelPairs } from './label.ts';
 import { sizes } from './sizes.ts';
 import { Interrupted, openStages, type StageCost, type Stages } from './stages.ts';
-import { writeSummary } from './summary.ts';
+import { writeQuickstartReport, writeSummary } from './summary.ts';
 import { createTestbed } from './testbed.ts';
 
 export interface QuickstartResult {
@@ -110,7 +110,9 @@ async function runStages(pipeline: Pipeline, stages: Stages): Promise<Quickstart
         batchSize: 32,
         evaluationBatchSize: 32,
         maxSteps: steps.rewardModel,
-        learningRate: 5e-4,
+        learningRate: 1e-3,
+        schedule: 'cosine',
+        warmupSteps: Math.min(10, steps.rewardModel),
         referenceData: path('data', 'samples.jsonl'),
       }),
     }),
@@ -124,8 +126,8 @@ async function runStages(pipeline: Pipeline, stages: Stages): Promise<Quickstart
         batchSize: 32,
         evaluationBatchSize: 32,
         maxSteps: steps.dpo,
-        learningRate: 1e-4,
-        beta: 0.3,
+        learningRate: 2e-4,
+        beta: 0.2,
       }),
     }),
   );
@@ -139,6 +141,7 @@ async function runStages(pipeline: Pipeline, stages: Stages): Promise<Quickstart
     models: { sft: path('sft', 'model'), dpo: path('dpo', 'model'), ppo: path('ppo', 'model') },
   };
   writeSummary(pipeline, result);
+  await writeQuickstartReport(pipeline, result);
   return result;
 }
 
@@ -263,7 +266,7 @@ function clear(folder: string): void {
   const own = [
     ...stageNames,
     ...['base', 'data', 'stages', 'evaluation', '.cache'],
-    ...['ppo-gold.jsonl', 'summary.json'],
+    ...['ppo-gold.jsonl', 'summary.json', 'report.html'],
   ];
   for (const name of own) rmSync(join(folder, name), { recursive: true, force: true });
 }

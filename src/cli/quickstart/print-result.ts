@@ -54,7 +54,7 @@ export function printResult(result: QuickstartResult, output: Output, seconds: n
   );
   text('');
   text(
-    `${formatNumber(parameters)} parameters, took ${formatDuration(seconds)}. Figures: ${folder}/summary.json`,
+    `${formatNumber(parameters)} parameters, took ${formatDuration(seconds)}. Report: ${folder}/report.html`,
   );
   text(`Next: heed generate --model ${models.ppo} "${samples[0]?.prompt.split('\n')[0] ?? ''}"`);
   output.record({ event: 'quickstart', folder, parameters, models, evaluation, costs, seconds });

@@ -107,7 +107,7 @@ export interface OnlineResult {
  * @throws DataError when there are no prompts or no completion of an iteration can be scored; NumericError as `train`
  */
 export async function trainOnline(options: OnlineOptions): Promise<OnlineResult> {
-  const { settings, hooks = {}, step, rng, clock, prompts } = options;
+  const { settings, hooks = {}, step, clock, prompts } = options;
   if (prompts.length === 0) {
     throw new DataError({
       where: 'trainOnline',
