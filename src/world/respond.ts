@@ -2,9 +2,8 @@
 
 import type { Rng } from '../core/rng.ts';
 import { type Draw, drawAt } from './draw.ts';
-import type { Knowledge } from './knowledge.ts';
 import { type PhraseGroup, phraseGroups, rewriteOrder, rewriteSlots, unknowables } from './phrases.ts';
-import type { Act, Item, Request } from './request.ts';
+import type { Act, Request } from './request.ts';
 import { claimsText, predicate, rewriteText, stepsText, totalText } from './sentences.ts';
 import { dangerTasks, propertyWords, taskActs } from './words.ts';
 
@@ -153,7 +152,3 @@ function wrongActs(acts: readonly string[], draw: Draw): string[] {
   ];
   return [draw.pick(harmless.filter((act) => !acts.includes(act))), ...acts.slice(1)];
 }
-
-/** Facts of a request, for tests. */
-export const factsOf = (items: readonly Item[]) => items.filter((item) => item.type === 'fact');
-export type { Knowledge };

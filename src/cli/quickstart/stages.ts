@@ -1,7 +1,8 @@
 /** Stages of a pipeline that can be stopped anywhere and goes on where it was: finished stages leave a record each. */
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CheckpointError, ConfigError } from '../../core/errors.ts';
+import { writeAtomically as writeFileAtomically, writeFully } from '../../models/file-bytes.ts';
 
 /** Thrown to leave a pipeline when the user asked to stop; what was finished stays. */
 export class Interrupted extends Error {}
@@ -121,9 +122,7 @@ const broken = (path: string, cause?: unknown): CheckpointError =>
     ...(cause === undefined ? {} : { cause }),
   });
 
-/** Writes under a temporary name first, so that a reader never sees half a file. */
+/** Writes text so that a reader never sees half of it, also when the disk is full. */
 export function writeAtomically(path: string, text: string): void {
-  const temporary = `${path}.${process.pid}.partial`;
-  writeFileSync(temporary, text);
-  renameSync(temporary, path);
+  writeFileAtomically(path, (descriptor) => writeFully(descriptor, Buffer.from(text)));
 }
