@@ -43,7 +43,12 @@ export interface LoadedModel {
  * @throws CheckpointError when files are missing, corrupt, or do not fit each other
  * @throws ConfigError when config.json names an architecture that is not there or lacks a key
  */
-export function loadModel(source: string): LoadedModel {
+export async function loadModel(source: string): Promise<LoadedModel> {
+  return readModel(source);
+}
+
+/** As `loadModel`, of what is on the disk, at once. */
+export function readModel(source: string): LoadedModel {
   if (!existsSync(source)) {
     throw new DataError({
       where: 'loadModel',
