@@ -61,6 +61,7 @@ function nibbles(
     quants,
     fifth,
     scale,
+    center = 0,
     offset,
     target,
     to,
@@ -69,7 +70,9 @@ function nibbles(
     /** First byte of 32 fifth bits; undefined: none. */
     readonly fifth?: number;
     readonly scale: number;
-    /** Added after scaling. */
+    /** Subtracted before scaling. */
+    readonly center?: number;
+    /** Added after scaling; −0 adds nothing, to a −0 either. */
     readonly offset: number;
     readonly target: Float32Array;
     readonly to: number;
@@ -83,14 +86,13 @@ function nibbles(
       low |= ((source[fifth + (j >>> 3)]! >>> (j & 7)) & 1) << 4;
       high |= ((source[fifth + 2 + (j >>> 3)]! >>> (j & 7)) & 1) << 4;
     }
-    target[to + j] = scale * low + offset;
-    target[to + 16 + j] = scale * high + offset;
+    target[to + j] = scale * (low - center) + offset;
+    target[to + 16 + j] = scale * (high - center) + offset;
   }
 }
 
 const q4_0 = blocks('Q4_0', 32, 18, (source, at, target, to) => {
-  const scale = half(source, at);
-  nibbles(source, { quants: at + 2, scale, offset: -8 * scale, target, to });
+  nibbles(source, { quants: at + 2, scale: half(source, at), center: 8, offset: -0, target, to });
 });
 
 const q4_1 = blocks('Q4_1', 32, 20, (source, at, target, to) =>
@@ -98,8 +100,15 @@ const q4_1 = blocks('Q4_1', 32, 20, (source, at, target, to) =>
 );
 
 const q5_0 = blocks('Q5_0', 32, 22, (source, at, target, to) => {
-  const scale = half(source, at);
-  nibbles(source, { quants: at + 6, fifth: at + 2, scale, offset: -16 * scale, target, to });
+  nibbles(source, {
+    quants: at + 6,
+    fifth: at + 2,
+    scale: half(source, at),
+    center: 16,
+    offset: -0,
+    target,
+    to,
+  });
 });
 
 const q5_1 = blocks('Q5_1', 32, 24, (source, at, target, to) =>

@@ -129,8 +129,12 @@ interface PreTokenizer {
 const gpt2Words: PreTokenizer = { steps: [byteLevel(true)] };
 const llama3Words: PreTokenizer = { steps: splitBy(words('{1,3}')), wholeWords: true, addsBos: true };
 const qwenWords: PreTokenizer = { steps: splitBy(words('')), normalizer: { type: 'NFC' } };
+// As `Digits` with individual digits, which the JavaScript library takes for ASCII digits only.
 const smollmWords: PreTokenizer = {
-  steps: [{ type: 'Digits', individual_digits: true }, byteLevel(true)],
+  steps: [
+    { type: 'Split', pattern: { Regex: '\\p{N}' }, behavior: 'Isolated', invert: false },
+    byteLevel(true),
+  ],
 };
 
 /** Pre-tokenizers by their name in the file. */
