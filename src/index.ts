@@ -26,7 +26,7 @@ export { grad, valueAndGrad } from './graph/gradient.ts';
 export { type Program, printProgram, trace } from './graph/program.ts';
 export type { Tensor } from './graph/tensor.ts';
 export { config as ppoConfig, trainPpo } from './methods/online/ppo.ts';
-export { type LoadedModel, loadModel, saveModel } from './models/checkpoint.ts';
+export { type LoadedModel, loadModel, readModel, saveModel } from './models/checkpoint.ts';
 export { scoreModelFrom } from './models/score-model.ts';
 export { type RewardCard, readRewardCard } from './parts/scorer/reward-card.ts';
 export { rewardModelScorer } from './parts/scorer/reward-model-scorer.ts';

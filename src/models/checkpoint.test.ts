@@ -13,7 +13,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CheckpointError, DataError } from '../core/errors.ts';
 import { createRng } from '../core/rng.ts';
 import { allocateParameters, initialize, type Parameters } from '../nn/parameters.ts';
-import { loadModel, loadWeights, readModelConfig, saveModel } from './checkpoint.ts';
+import { loadWeights, readModel, readModelConfig, saveModel } from './checkpoint.ts';
 import { buildModel } from './registry.ts';
 import { readHeader, type TensorToWrite, writeSafetensors } from './safetensors.ts';
 
@@ -53,12 +53,12 @@ const message = (run: () => void): string => {
   throw new Error('no error');
 };
 
-describe('saveModel and loadModel', () => {
+describe('saveModel and readModel', () => {
   it('give back the same bytes, keep unknown config keys and write the other files', () => {
     const path = join(folder, 'model');
     const files = { 'tokenizer.json': Uint8Array.of(1, 2), 'additional_chat_templates/x.jinja': 'hello' };
     saveModel(path, { config, parameters, files });
-    const loaded = loadModel(path);
+    const loaded = readModel(path);
     expect(loaded.parameters.flat).toEqual(parameters.flat);
     expect(loaded.model.type).toBe('llama');
     expect(loaded.config).toEqual({ ...config, torch_dtype: 'float32' });
@@ -73,7 +73,7 @@ describe('saveModel and loadModel', () => {
     saveModel(path, { config: { ...rest, dtype: 'float32' }, parameters, dtype: 'BF16' });
     expect(readModelConfig(path)).toEqual({ ...rest, dtype: 'bfloat16' });
     expect(readHeader(join(path, 'model.safetensors')).get('model.norm.weight')!.dtype).toBe('BF16');
-    const loaded = loadModel(path).parameters;
+    const loaded = readModel(path).parameters;
     // Rounding to 8 significant bits moves a number by at most one part in 2^8.
     const worst = parameters.flat.reduce(
       (w, x, i) => Math.max(w, Math.abs(loaded.flat[i]! - x) / (Math.abs(x) || 1)),
@@ -89,7 +89,7 @@ describe('saveModel and loadModel', () => {
     expect(
       readdirSync(path).filter((name) => /^model-0000\d-of-0000\d\.safetensors$/.test(name)).length,
     ).toBeGreaterThan(1);
-    expect(loadModel(path).parameters.flat).toEqual(parameters.flat);
+    expect(readModel(path).parameters.flat).toEqual(parameters.flat);
   });
 
   it('replace an older model as a whole, and nothing else', () => {
@@ -98,7 +98,7 @@ describe('saveModel and loadModel', () => {
     parameters.flat[0] = 42;
     saveModel(path, { config, parameters });
     expect(existsSync(join(path, 'old.txt'))).toBe(false);
-    expect(loadModel(path).parameters.flat[0]).toBe(42);
+    expect(readModel(path).parameters.flat[0]).toBe(42);
     const documents = join(folder, 'documents');
     mkdirSync(documents);
     saveModel(documents, { config, parameters });
@@ -119,7 +119,7 @@ describe('saveModel and loadModel', () => {
     };
     expect(() => saveModel(path, { config, parameters, extra: broken })).toThrow('disk on fire');
     expect(readdirSync(folder)).toEqual(['model']);
-    expect(loadModel(path).parameters.flat).toEqual(parameters.flat);
+    expect(readModel(path).parameters.flat).toEqual(parameters.flat);
     writeFileSync(join(folder, 'file'), '');
     expect(message(() => saveModel(join(folder, 'file', 'model'), { config, parameters }))).toMatch(
       /can be written/,
@@ -191,6 +191,6 @@ describe('readModelConfig', () => {
     expect(message(() => readModelConfig(folder))).toMatch(/config\.json: expected JSON/);
     writeFileSync(join(folder, 'config.json'), '[1]');
     expect(message(() => readModelConfig(folder))).toMatch(/expected a JSON object, received \[1\]/);
-    expect(() => loadModel(join(folder, 'nowhere'))).toThrow(DataError);
+    expect(() => readModel(join(folder, 'nowhere'))).toThrow(DataError);
   });
 });

@@ -15,6 +15,7 @@ import { formatShape, sameShape } from '../core/shapes.ts';
 import { allocateParameters, type Parameters } from '../nn/parameters.ts';
 import { type CausalModel, OUTPUT_EMBEDDINGS } from './causal-model.ts';
 import { cannotWrite, isSystemError } from './file-bytes.ts';
+import { readGgufModel } from './gguf-model.ts';
 import { readLlama2c } from './llama2c.ts';
 import { buildModel } from './registry.ts';
 import {
@@ -24,6 +25,7 @@ import {
   type WritableType,
   writeModelWeights,
 } from './safetensors.ts';
+import type { WeightSource } from './weight-source.ts';
 
 /** Contents of config.json, unknown keys included. */
 export type RawConfig = Readonly<Record<string, unknown>>;
@@ -43,7 +45,12 @@ export interface LoadedModel {
  * @throws CheckpointError when files are missing, corrupt, or do not fit each other
  * @throws ConfigError when config.json names an architecture that is not there or lacks a key
  */
-export function loadModel(source: string): LoadedModel {
+export async function loadModel(source: string): Promise<LoadedModel> {
+  return readModel(source);
+}
+
+/** As `loadModel`, of what is on the disk, at once. */
+export function readModel(source: string): LoadedModel {
   if (!existsSync(source)) {
     throw new DataError({
       where: 'loadModel',
@@ -51,6 +58,13 @@ export function loadModel(source: string): LoadedModel {
       received: `"${source}", which does not exist`,
       fix: 'Check the path',
     });
+  }
+  if (source.endsWith('.gguf') && !statSync(source).isDirectory()) {
+    const { config, weights } = readGgufModel(source);
+    const model = buildModel(config, source);
+    const parameters = allocateParameters(model.parameters);
+    placeWeights(source, weights, parameters);
+    return { source, config, model, parameters };
   }
   if (!statSync(source).isDirectory()) {
     const { config, load } = readLlama2c(source);
@@ -123,18 +137,40 @@ export function loadWeights(
   parameters: Parameters,
   { rename }: LoadWeightsOptions = {},
 ): void {
-  const stored = new Map<string, StoredTensor>();
+  const stored = new Map<string, WeightSource>();
   for (const [name, tensor] of readFolderHeader(folder)) {
     const own = rename === undefined ? name : rename(name);
-    if (own !== undefined) stored.set(own, tensor);
+    if (own !== undefined) stored.set(own, sourceOf(tensor));
   }
+  placeWeights(folder, stored, parameters);
+}
+
+const sourceOf = (tensor: StoredTensor): WeightSource => ({
+  where: `${tensor.file} (tensor "${tensor.name}")`,
+  shape: tensor.shape,
+  read: (out) => readTensor(tensor, out),
+});
+
+/**
+ * Reads every parameter from stored tensors, whose names may be completed and which may stand in for each other as
+ * `loadWeights` says.
+ *
+ * @param where what to call the checkpoint in errors
+ * @throws CheckpointError as `loadWeights`
+ */
+export function placeWeights(
+  where: string,
+  given: ReadonlyMap<string, WeightSource>,
+  parameters: Parameters,
+): void {
+  const stored = new Map(given);
   completeNames(stored, parameters);
   placeOutputEmbedding(stored, parameters);
   const missing = parameters.specs.filter(({ name }) => !stored.has(name)).map(({ name }) => name);
   const unexpected = [...stored.keys()].filter((name) => !parameters.has(name) && !TABLES.test(name));
   if (missing.length > 0 || unexpected.length > 0) {
     throw new CheckpointError({
-      where: folder,
+      where,
       expected: `the ${parameters.specs.length} tensors of the architecture in config.json`,
       received: [
         ...(missing.length > 0 ? [`${missing.length} missing (${preview(missing)})`] : []),
@@ -147,18 +183,18 @@ export function loadWeights(
     const tensor = stored.get(name)!;
     if (!sameShape(tensor.shape, shape)) {
       throw new CheckpointError({
-        where: `${tensor.file} (tensor "${tensor.name}")`,
+        where: tensor.where,
         expected: `shape ${formatShape(shape)} from config.json`,
         received: formatShape(tensor.shape),
         fix: 'Check that config.json belongs to these weights',
       });
     }
   }
-  for (const { name } of parameters.specs) readTensor(stored.get(name)!, parameters.view(name));
+  for (const { name } of parameters.specs) stored.get(name)!.read(parameters.view(name));
 }
 
 /** Puts the first part of a parameter's name before names that are known only so. */
-function completeNames(stored: Map<string, StoredTensor>, parameters: Parameters): void {
+function completeNames(stored: Map<string, WeightSource>, parameters: Parameters): void {
   const bodies = new Set(parameters.specs.map(({ name }) => name.split('.', 1)[0]!));
   for (const [name, tensor] of [...stored]) {
     if (parameters.has(name)) continue;
@@ -169,7 +205,7 @@ function completeNames(stored: Map<string, StoredTensor>, parameters: Parameters
   }
 }
 
-function placeOutputEmbedding(stored: Map<string, StoredTensor>, parameters: Parameters): void {
+function placeOutputEmbedding(stored: Map<string, WeightSource>, parameters: Parameters): void {
   for (const name of OUTPUT_EMBEDDINGS) {
     const tensor = stored.get(name);
     if (tensor === undefined || parameters.has(name)) continue;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { CheckpointError, ShapeError } from '../core/errors.ts';
 import { allocateParameters } from '../nn/parameters.ts';
-import { loadModel } from './checkpoint.ts';
+import { readModel } from './checkpoint.ts';
 import { readLlama2c } from './llama2c.ts';
 import { buildModel } from './registry.ts';
 
@@ -24,7 +24,7 @@ function writeCounting(tied: boolean): void {
 describe('readLlama2c', () => {
   it('finds each tensor of each layer and turns neighbouring rotary pairs into halves', () => {
     writeCounting(true);
-    const { config, parameters } = loadModel(file);
+    const { config, parameters } = readModel(file);
     expect(config).toMatchObject({
       hidden_size: 8,
       num_key_value_heads: 1,
@@ -53,7 +53,7 @@ describe('readLlama2c', () => {
 
   it('reads a classifier of its own after the tables', () => {
     writeCounting(false);
-    const { config, parameters } = loadModel(file);
+    const { config, parameters } = readModel(file);
     expect(config).toMatchObject({ tie_word_embeddings: false, vocab_size: 5 });
     expect(parameters.view('lm_head.weight')[0]).toBe(608 + 16);
   });
@@ -77,8 +77,8 @@ const stories = new URL('../../../shared/data/models/stories260K', import.meta.u
 
 describe.skipIf(!existsSync(stories))('stories260K', () => {
   it('has the bits of the same model in the Hugging Face layout', () => {
-    const own = loadModel(join(stories, 'stories260K.bin'));
-    const hf = loadModel(join(stories, 'hf'));
+    const own = readModel(join(stories, 'stories260K.bin'));
+    const hf = readModel(join(stories, 'hf'));
     expect(own.parameters.count).toBe(260032);
     expect(Buffer.from(own.parameters.buffer).equals(Buffer.from(hf.parameters.buffer))).toBe(true);
     expect(own.config).toEqual(hf.config);

@@ -1,6 +1,8 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CheckpointError } from '../core/errors.ts';
+import { readGguf } from '../models/gguf.ts';
+import { ggufTokenizerFiles } from './gguf-tokenizer.ts';
 import { additionalTemplatesFolder, hfTokenizerFiles, readHfTokenizer } from './hf-tokenizer.ts';
 import { isPieceVocabulary, readLlama2cTokenizer, readPieceVocabulary } from './llama2c-tokenizer.ts';
 import type { Tokenizer } from './tokenizer.ts';
@@ -10,7 +12,7 @@ import type { Tokenizer } from './tokenizer.ts';
  *
  * - a folder: `tokenizer.json` (with its configuration and chat template files), else a `vocab.json` of pieces with
  *   scores, else `tokenizer.bin`, else the only `tok<number>.bin`;
- * - a file: `tokenizer.json` or `vocab.json` as above, any `.bin` as a llama2.c tokenizer.
+ * - a file: `tokenizer.json` or `vocab.json` as above, any `.bin` as a llama2.c tokenizer, the one inside a `.gguf`.
  *
  * @throws CheckpointError when nothing is there, the form is not supported, or a file is damaged
  */
@@ -26,6 +28,8 @@ export async function loadTokenizer(folderOrFile: string): Promise<Tokenizer> {
   });
   if (found.isDirectory()) return loadFolder(folderOrFile);
   const name = basename(folderOrFile);
+  if (name.endsWith('.gguf'))
+    return readHfTokenizer(ggufTokenizerFiles(readGguf(folderOrFile)), folderOrFile);
   if (name === 'tokenizer.json') return loadHf(dirname(folderOrFile));
   if (name.endsWith('.bin')) return readLlama2cTokenizer(await readFile(folderOrFile), name, folderOrFile);
   if (name.endsWith('.json')) {
@@ -34,7 +38,8 @@ export async function loadTokenizer(folderOrFile: string): Promise<Tokenizer> {
   }
   throw new CheckpointError({
     where: 'loadTokenizer',
-    expected: 'tokenizer.json, a vocab.json of pieces with scores, or a llama2.c tokenizer (.bin)',
+    expected:
+      'tokenizer.json, a vocab.json of pieces with scores, a llama2.c tokenizer (.bin) or a .gguf file',
     received: folderOrFile,
     fix: 'Pass the folder that holds the tokenizer files',
   });

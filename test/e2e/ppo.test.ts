@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createRng } from '../../src/core/rng.ts';
-import { buildModel, loadModel, saveModel } from '../../src/models/index.ts';
+import { buildModel, readModel, saveModel } from '../../src/models/index.ts';
 import { allocateParameters, initialize } from '../../src/nn/parameters.ts';
 import { readRewardCard } from '../../src/parts/scorer/reward-card.ts';
 import { trainBpe } from '../../src/tokenizer/index.ts';
@@ -62,7 +62,7 @@ describe('heed bt-rm, ppo', () => {
       architectures: ['LlamaForSequenceClassification'],
       num_labels: 1,
     });
-    expect(loadModel(rewardModel).parameters.has('score.weight')).toBe(true);
+    expect(readModel(rewardModel).parameters.has('score.weight')).toBe(true);
     const { normalizer, evaluation } = readRewardCard(rewardModel)!;
     expect(normalizer!.count).toBe(20);
     expect(evaluation).toMatchObject({ pairs: 10, heldOut: true });

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { createRng } from '../../src/core/rng.ts';
 import { createGenerator } from '../../src/generate/generate.ts';
-import { loadModel } from '../../src/models/checkpoint.ts';
+import { readModel } from '../../src/models/checkpoint.ts';
 import { expectClose, sharedOrt } from '../support/engines-agree.ts';
 import { evaluate, type Recorded, readGolden } from '../support/golden-model.ts';
 
@@ -23,7 +23,7 @@ describe.skipIf(!existsSync(stories))('stories260K', () => {
   };
 
   it.each(['hf', 'stories260K.bin'])('gives the logits of transformers within 1e-4 (%s)', async (source) => {
-    const loaded = loadModel(join(stories, source));
+    const loaded = readModel(join(stories, source));
     for (const { ids, positions, logits } of recorded.logits) {
       const outputs = await evaluate(sharedOrt(), loaded, { ids });
       const V = loaded.model.vocabSize;
@@ -36,7 +36,7 @@ describe.skipIf(!existsSync(stories))('stories260K', () => {
   });
 
   it('continues prompts greedily with the same 64 tokens', async () => {
-    const { model, parameters } = loadModel(join(stories, 'hf'));
+    const { model, parameters } = readModel(join(stories, 'hf'));
     const generator = createGenerator({ engine: sharedOrt(), model, parameters });
     // The smallest distance between first and second choice is 0.028, far above the error of a logit.
     const completions = await generator.generate(

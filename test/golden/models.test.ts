@@ -14,7 +14,7 @@ import { describe, expect, it } from 'vitest';
 import { createRng } from '../../src/core/rng.ts';
 import { createInterpreter } from '../../src/engine/interpreter.ts';
 import { createGenerator } from '../../src/generate/generate.ts';
-import { loadModel, saveModel } from '../../src/models/checkpoint.ts';
+import { readModel, saveModel } from '../../src/models/checkpoint.ts';
 import { buildModel, modelTypes } from '../../src/models/registry.ts';
 import { readFolderHeader, readHeader, readTensor } from '../../src/models/safetensors.ts';
 import { sequenceLogProbs } from '../../src/parts/reference.ts';
@@ -34,7 +34,7 @@ describe.each(goldenModels)('%s', (name) => {
     ['config.transformers-5.json', 'interpreter'],
     ['config.json', 'ort'],
   ] as const)('gives the logits and the loss of transformers (%s, %s)', async (configFile, engine) => {
-    const { parameters } = loadModel(folder);
+    const { parameters } = readModel(folder);
     const model = buildModel(readGolden(name, configFile) as Record<string, unknown>);
     const outputs = await evaluate(engines[engine](), { model, parameters }, { ids });
     expectClose('logits', outputs.logits!, logits.flat(), shape, tolerances[engine]);
@@ -49,7 +49,7 @@ describe.each(goldenModels)('%s', (name) => {
   it.skipIf(dynamic)(
     'generates with the log-probabilities of a full pass, through prefill and cache',
     async () => {
-      const { model, parameters } = loadModel(folder);
+      const { model, parameters } = readModel(folder);
       const engine = sharedOrt();
       const generator = createGenerator({ engine, model, parameters });
       const prompts = [[...ids.slice(0, 7)], [...ids.slice(0, 2)], [...ids.slice(4, 7)]].filter(
@@ -85,7 +85,7 @@ describe.each(goldenModels)('%s', (name) => {
   );
 
   it.skipIf(dynamic)('gives a row of two packed sequences the logits of each alone', async () => {
-    const loaded = loadModel(folder);
+    const loaded = readModel(folder);
     const [first, second] = [ids.slice(0, 5), ids.slice(5)];
     const packed = {
       positions: [...first.keys(), ...second.keys()],
@@ -102,11 +102,11 @@ describe.each(goldenModels)('%s', (name) => {
   });
 
   it('keeps every weight through save and load, under the names of the original', () => {
-    const { config, parameters } = loadModel(folder);
+    const { config, parameters } = readModel(folder);
     const place = mkdtempSync(join(tmpdir(), 'heed-golden-'));
     try {
       saveModel(join(place, 'model'), { config, parameters });
-      expect(loadModel(join(place, 'model')).parameters.flat).toEqual(parameters.flat);
+      expect(readModel(join(place, 'model')).parameters.flat).toEqual(parameters.flat);
       const names = (at: string): string[] => [...readFolderHeader(at).keys()].sort();
       expect(names(join(place, 'model'))).toEqual(names(folder));
     } finally {
@@ -124,7 +124,7 @@ describe.each(goldenModels.filter((name) => readGradients(name) !== undefined))(
     ['interpreter', true],
     ['ort', false],
   ] as const)('are those of PyTorch (%s, rematerialized: %s)', async (engine, rematerialize) => {
-    const loaded = loadModel(goldenFolder(name));
+    const loaded = readModel(goldenFolder(name));
     expect([...recorded.keys()].sort()).toEqual(loaded.parameters.specs.map((spec) => spec.name).sort());
     const options = { ids, withGradients: true, rematerialize };
     const outputs = await evaluate(engines[engine](), loaded, options);

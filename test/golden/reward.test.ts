@@ -14,7 +14,7 @@ import { gradients } from '../../src/graph/gradient.ts';
 import { cast, div, mul } from '../../src/graph/ops/elementwise.ts';
 import { sum } from '../../src/graph/ops/reduce.ts';
 import { trace } from '../../src/graph/program.ts';
-import { loadModel } from '../../src/models/checkpoint.ts';
+import { readModel } from '../../src/models/checkpoint.ts';
 import { isScoreModel } from '../../src/models/score-model.ts';
 import { gae } from '../../src/parts/advantage/gae.ts';
 import { whiten } from '../../src/parts/advantage/whiten.ts';
@@ -51,7 +51,7 @@ describe('reward model', () => {
       metrics: Record<string, number>;
     }[];
   }>('llama-score/recorded.json');
-  const { model, parameters } = loadModel(join(data, 'llama-score'));
+  const { model, parameters } = readModel(join(data, 'llama-score'));
   const engine = createInterpreter();
 
   it('loads a sequence classifier of transformers and gives its scores, in one batch', async () => {

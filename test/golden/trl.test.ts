@@ -14,7 +14,7 @@ import { sum } from '../../src/graph/ops/reduce.ts';
 import { trace } from '../../src/graph/program.ts';
 import type { TensorType } from '../../src/graph/tensor.ts';
 import { tokenLogProbs } from '../../src/graph/token-log-probs.ts';
-import { type LoadedModel, loadModel } from '../../src/models/checkpoint.ts';
+import { type LoadedModel, readModel } from '../../src/models/checkpoint.ts';
 import type { TokenExample } from '../../src/parts/batch.ts';
 import { dpoSigmoidLoss, preferenceMargin } from '../../src/parts/loss/dpo.ts';
 import { pairwiseStep } from '../../src/parts/step/pairwise.ts';
@@ -108,7 +108,7 @@ describe('supervised step', () => {
   it('has the loss, the metrics and the gradient of TRL on a model', async () => {
     const step = supervisedStep({ aggregation: 'token-mean', packed: false });
     const given = await runStep(
-      loadModel(join(data, 'llama-plain')),
+      readModel(join(data, 'llama-plain')),
       step,
       recorded.onModel.rows.map(example),
     );
@@ -166,7 +166,7 @@ describe('DPO', () => {
 
   it('has the loss, the metrics and the gradient of TRL on a policy and a reference', async () => {
     const { chosen, rejected, beta } = recorded.onModels;
-    const reference = loadModel(join(data, 'llama-biases'));
+    const reference = readModel(join(data, 'llama-biases'));
     const scorer = supervisedStep({ aggregation: 'sequence-mean-token-sum', packed: false });
     const score = async (row: Row): Promise<number> =>
       -(await runStep(reference, scorer, [example(row)])).loss;
@@ -179,7 +179,7 @@ describe('DPO', () => {
     );
     const loss = (margin: Parameters<typeof dpoSigmoidLoss>[0]) =>
       dpoSigmoidLoss(margin, { beta, labelSmoothing: 0 });
-    const given = await runStep(loadModel(join(data, 'llama-plain')), pairwiseStep({ beta, loss }), pairs);
+    const given = await runStep(readModel(join(data, 'llama-plain')), pairwiseStep({ beta, loss }), pairs);
     expectSame(given, recorded.onModels);
     const wanted = Object.keys(recorded.onModels.metrics).filter((name) => name !== 'num_tokens');
     expect(Object.keys(given.metrics).sort()).toEqual(wanted.sort());

@@ -71,7 +71,7 @@ export const command = defineCommand({
     'generate --model runs/sft/model --data prompts.jsonl --output out.jsonl',
   ],
   async run(settings, { output, progress, clock }) {
-    const { model, parameters } = loadModel(settings.model);
+    const { model, parameters } = await loadModel(settings.model);
     const tokenizer = await loadTokenizer(settings.tokenizer ?? settings.model);
     checkTokenizerFits(tokenizer, { vocabSize: model.vocabSize, where: settings.model });
     const rows = await readPrompts(settings);

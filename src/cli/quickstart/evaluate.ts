@@ -1,7 +1,7 @@
 /** The last stage: every policy answers the same held-out requests and is judged on gold. */
 import { mkdirSync, readFileSync } from 'node:fs';
 import { type Estimate, estimateShare } from '../../eval/estimate.ts';
-import { loadModel } from '../../models/index.ts';
+import { readModel } from '../../models/index.ts';
 import { readRewardCard } from '../../parts/scorer/reward-card.ts';
 import { rewardModelScorer } from '../../parts/scorer/reward-model-scorer.ts';
 import type { Scorer } from '../../parts/scorer/scorer.ts';
@@ -114,7 +114,7 @@ function evaluationRequests({ testbed, size }: Pipeline): EvaluationRequests {
 
 function openScorer({ options, path }: Pipeline): Scorer {
   const folder = path('reward-model', 'model');
-  const { model, parameters } = loadModel(folder);
+  const { model, parameters } = readModel(folder);
   const card = readRewardCard(folder);
   return rewardModelScorer({
     engine: options.engine,

@@ -16,7 +16,7 @@ export interface Policy {
 }
 
 export async function loadPolicy(folder: string): Promise<Policy> {
-  const { model, parameters } = loadModel(folder);
+  const { model, parameters } = await loadModel(folder);
   return { model, parameters, tokenizer: await loadTokenizer(folder) };
 }
 

@@ -2,7 +2,7 @@
 import { basename, join } from 'node:path';
 import { ConfigError } from '../../core/errors.ts';
 import { createEncoder, encodeRows } from '../../data/index.ts';
-import { type LoadedModel, loadModel } from '../../models/checkpoint.ts';
+import { type LoadedModel, loadModel, readModel } from '../../models/checkpoint.ts';
 import { isScoreModel, scoreModelFrom } from '../../models/score-model.ts';
 import { checkTokenizerFits, loadTokenizer, type Tokenizer } from '../../tokenizer/index.ts';
 import type { OnlineMethod } from '../online-method.ts';
@@ -42,7 +42,7 @@ export async function runOnlineTraining(
 ): Promise<RunSummary> {
   const started = clock();
   const policy = loadPolicy(config.model);
-  const rewardModel = loadModel(config.rewardModel);
+  const rewardModel = await loadModel(config.rewardModel);
   const tokenizer = await loadTokenizer(config.tokenizer ?? config.model);
   const { vocabSize } = policy.model;
   checkTokenizerFits(tokenizer, { vocabSize, where: config.tokenizer ?? config.model });
@@ -117,7 +117,7 @@ export async function runOnlineTraining(
 }
 
 function loadPolicy(folder: string): LoadedModel {
-  const policy = loadModel(folder);
+  const policy = readModel(folder);
   if (!isScoreModel(policy.model)) return policy;
   throw new ConfigError({
     where: '--model',

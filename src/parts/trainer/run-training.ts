@@ -167,7 +167,7 @@ export async function runTraining(
  * @throws DataError, CheckpointError, ConfigError on bad input
  */
 export async function loadInputs(method: TrainMethod, config: TrainerConfig, observer: RunObserver) {
-  const source = loadModel(config.model);
+  const source = await loadModel(config.model);
   if (config.maxLength > source.model.maxPositions) {
     throw new ConfigError({
       where: '--max-length',
