@@ -1,22 +1,14 @@
 /** Model folders in the Hugging Face layout, and llama2.c files: in; Hugging Face folders: out. */
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
-import { CheckpointError, DataError } from '../core/errors.ts';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { CheckpointError, ConfigError, DataError } from '../core/errors.ts';
 import { formatShape, sameShape } from '../core/shapes.ts';
 import { allocateParameters, type Parameters } from '../nn/parameters.ts';
+import { baseOfAdapter, isAdapterFolder, loadAdapter } from './adapter-folder.ts';
 import { type CausalModel, OUTPUT_EMBEDDINGS } from './causal-model.ts';
-import { cannotWrite, isSystemError } from './file-bytes.ts';
 import { readGgufModel } from './gguf-model.ts';
 import { readLlama2c } from './llama2c.ts';
+import { isLoraModel } from './lora-model.ts';
 import { buildModel } from './registry.ts';
 import {
   readFolderHeader,
@@ -26,6 +18,7 @@ import {
   writeModelWeights,
 } from './safetensors.ts';
 import type { WeightSource } from './weight-source.ts';
+import { writeFiles, writeModelFolder } from './write-folder.ts';
 
 /** Contents of config.json, unknown keys included. */
 export type RawConfig = Readonly<Record<string, unknown>>;
@@ -38,19 +31,43 @@ export interface LoadedModel {
   readonly parameters: Parameters;
 }
 
+export interface LoadOptions {
+  /** Folder of a LoRA adapter in PEFT's layout, to put over the model. */
+  readonly adapter?: string | undefined;
+}
+
 /**
- * Loads a model folder (config.json and safetensors) or a llama2.c `.bin` file into float32.
+ * Loads a model folder (config.json and safetensors), a `.gguf` or llama2.c `.bin` file into float32. The folder of an
+ * adapter alone stands for its base model with the adapter over it.
  *
  * @throws DataError when the path does not exist
  * @throws CheckpointError when files are missing, corrupt, or do not fit each other
  * @throws ConfigError when config.json names an architecture that is not there or lacks a key
  */
-export async function loadModel(source: string): Promise<LoadedModel> {
-  return readModel(source);
+export async function loadModel(source: string, options: LoadOptions = {}): Promise<LoadedModel> {
+  return readModel(source, options);
 }
 
 /** As `loadModel`, of what is on the disk, at once. */
-export function readModel(source: string): LoadedModel {
+export function readModel(source: string, { adapter }: LoadOptions = {}): LoadedModel {
+  if (adapter !== undefined) return putAdapter(readModel(source), adapter);
+  if (isAdapterFolder(source)) return putAdapter(readModel(baseOfAdapter(source)), source);
+  return readPlainModel(source);
+}
+
+function putAdapter(base: LoadedModel, folder: string): LoadedModel {
+  if (isLoraModel(base.model)) {
+    throw new ConfigError({
+      where: `adapter ${folder}`,
+      expected: 'a model without adapter',
+      received: `"${base.source}", which has one`,
+      fix: 'Merge that one first: heed convert <in> <out> --to merged',
+    });
+  }
+  return { ...base, ...loadAdapter(folder, base), source: folder };
+}
+
+function readPlainModel(source: string): LoadedModel {
   if (!existsSync(source)) {
     throw new DataError({
       where: 'loadModel',
@@ -239,33 +256,26 @@ const TORCH_NAMES: Readonly<Record<WritableType, string>> = {
 };
 
 /**
- * Writes a model folder under a temporary name beside it, then renames it: a reader never sees half a folder. An older
- * model folder of that name is replaced; between the two renames it is called `.<name>.<process>.partial.old`.
+ * Writes a model folder, whole or not at all (`writeModelFolder`).
  *
  * config.json keeps every key; only the element type is brought up to date, under the name it has there.
  *
- * @throws CheckpointError when the place cannot be written, or holds something that is no model folder
+ * @throws CheckpointError when the place cannot be written, or holds something that is no model folder, or when weights
+ *   lie in another model (an adapter's base)
  */
 export function saveModel(
   folder: string,
   { config, parameters, dtype = 'F32', files = {}, extra, maxShardBytes }: SaveOptions,
 ): void {
-  const replaces = existsSync(folder);
-  if (replaces && !(statSync(folder).isDirectory() && isReplaceable(readdirSync(folder)))) {
+  if (parameters.frozenBytes > 0) {
     throw new CheckpointError({
       where: folder,
-      expected: 'a new name, an empty folder or an older model folder',
-      received: 'something else of this name',
-      fix: 'Name another folder',
+      expected: 'a model with all of its weights',
+      received: 'an adapter over the weights of another',
+      fix: 'Merge it first (mergeAdapter), or write the adapter alone (saveAdapter)',
     });
   }
-  // An absolute path, so that "." and a trailing slash have a name and a folder above.
-  const target = resolve(folder);
-  const temporary = join(dirname(target), `.${basename(target)}.${process.pid}.partial`);
-  const old = `${temporary}.old`;
-  try {
-    rmSync(temporary, { recursive: true, force: true });
-    mkdirSync(temporary, { recursive: true });
+  writeModelFolder(folder, (temporary) => {
     const typeKey = 'dtype' in config && !('torch_dtype' in config) ? 'dtype' : 'torch_dtype';
     const written = { ...config, [typeKey]: TORCH_NAMES[dtype] };
     writeFileSync(join(temporary, 'config.json'), `${JSON.stringify(written, null, 2)}\n`);
@@ -274,22 +284,7 @@ export function saveModel(
       parameters.specs.map(({ name, shape }) => ({ name, shape, data: parameters.view(name) })),
       { dtype, ...(maxShardBytes === undefined ? {} : { maxShardBytes }) },
     );
-    for (const [name, content] of Object.entries(files)) {
-      mkdirSync(dirname(join(temporary, name)), { recursive: true });
-      writeFileSync(join(temporary, name), content);
-    }
+    writeFiles(temporary, files);
     extra?.(temporary);
-    if (replaces) renameSync(target, old);
-    renameSync(temporary, target);
-    rmSync(old, { recursive: true, force: true });
-  } catch (cause) {
-    if (!existsSync(target) && existsSync(old)) renameSync(old, target);
-    if (existsSync(temporary)) rmSync(temporary, { recursive: true });
-    throw isSystemError(cause) ? cannotWrite(folder, cause) : cause;
-  }
-}
-
-/** Whether nothing is lost that saving does not write again: a folder that is empty or holds a model. */
-function isReplaceable(entries: readonly string[]): boolean {
-  return entries.length === 0 || entries.includes('config.json');
+  });
 }

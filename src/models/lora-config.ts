@@ -44,7 +44,8 @@ export interface LoraTarget {
   readonly inputs: number;
   readonly outputs: number;
   readonly rank: number;
-  /** Multiplies the product of both matrices. */
+  readonly alpha: number;
+  /** Multiplies the product of both matrices: α/R, or α/√R. */
   readonly scale: number;
 }
 
@@ -85,7 +86,7 @@ export function planLora(
     .map((layer) => {
       const rank = ranks?.get(layer.module) ?? patternOf(config.rankPattern, layer.module) ?? config.r;
       const alpha = patternOf(config.alphaPattern, layer.module) ?? config.alpha;
-      return { ...layer, rank, scale: alpha / (config.rslora ? Math.sqrt(rank) : rank) };
+      return { ...layer, rank, alpha, scale: alpha / (config.rslora ? Math.sqrt(rank) : rank) };
     });
   for (const { module, rank } of targets) {
     if (Number.isInteger(rank) && rank > 0) continue;
@@ -108,7 +109,7 @@ export function planLora(
 function linearLayers(
   { parameters }: Pick<CausalModel, 'parameters'>,
   withHead: boolean,
-): Omit<LoraTarget, 'rank' | 'scale'>[] {
+): Omit<LoraTarget, 'rank' | 'alpha' | 'scale'>[] {
   return parameters.flatMap(({ name, shape, linear }) => {
     const layout = linear ?? (withHead && OUTPUT_EMBEDDINGS.includes(name) ? 'out-in' : undefined);
     if (layout === undefined) return [];
@@ -161,9 +162,10 @@ function savedParameters(
   return saved;
 }
 
-function isInside(parameter: string, module: string): boolean {
+/** Whether a parameter belongs to a module, named by any end of its name as in PEFT (`norm` is `q_norm` too), or to a part of it. */
+export function isInside(parameter: string, module: string): boolean {
   const parts = parameter.split('.');
-  return parts.some((_, index) => index > 0 && endsInModule(parts.slice(0, index).join('.'), module));
+  return parts.some((_, index) => parts.slice(0, index).join('.').endsWith(module));
 }
 
 function trainedBiases(
@@ -174,9 +176,7 @@ function trainedBiases(
   const modules = new Set(targets.map(({ module }) => module));
   return parameters
     .map(({ name }) => name)
-    .filter(
-      (name) => name.endsWith(BIAS) && (mode === 'all' || modules.has(name.slice(0, -BIAS.length))),
-    );
+    .filter((name) => name.endsWith(BIAS) && (mode === 'all' || modules.has(name.slice(0, -BIAS.length))));
 }
 
 /** Value of the first key that matches the end of a module's name from the start of a part on. */
@@ -191,7 +191,13 @@ function compile(what: string, source: string, given: string): RegExp {
     // Python's named groups.
     return new RegExp(source.replaceAll('(?P<', '(?<'));
   } catch (cause) {
-    throw failed(what, 'a regular expression', `"${given}": ${(cause as Error).message}`, 'Correct it', cause);
+    throw failed(
+      what,
+      'a regular expression',
+      `"${given}": ${(cause as Error).message}`,
+      'Correct it',
+      cause,
+    );
   }
 }
 

@@ -6,9 +6,9 @@ import { createRng, type Rng } from '../core/rng.ts';
 import { sizeOf } from '../core/shapes.ts';
 import { sliceAxis } from '../graph/ops/shape.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { dropout, drawFeatureKeys, drawTokenKeys } from '../nn/dropout.ts';
+import { drawFeatureKeys, drawTokenKeys, dropout } from '../nn/dropout.ts';
 import { loraWeight } from '../nn/lora.ts';
-import { allocateOver, initialize, type Parameters, type ParameterSpec } from '../nn/parameters.ts';
+import { allocateOver, initialize, type ParameterSpec, type Parameters } from '../nn/parameters.ts';
 import type { CausalModel, TrainingForm, Weights } from './causal-model.ts';
 import { type LoraConfig, type LoraPlan, loraNames, loraSpecs, planLora } from './lora-config.ts';
 
@@ -55,7 +55,12 @@ export function attachLora(
     loraSpecs(lora).filter(({ init }) => init !== undefined),
   );
   for (const { module, layout, outputs } of config.dora ? lora.targets : []) {
-    rowLengths(frozen.view(`${module}.weight`), layout, parameters.view(loraNames(module).magnitude), outputs);
+    rowLengths(
+      frozen.view(`${module}.weight`),
+      layout,
+      parameters.view(loraNames(module).magnitude),
+      outputs,
+    );
   }
   return { model, parameters };
 }
@@ -80,7 +85,9 @@ function rowLengths(
 /** The traced functions of a base with an adapter. */
 function loraModel(base: CausalModel, lora: LoraPlan, rng: Rng): LoraModel {
   const parameters: ParameterSpec[] = [
-    ...base.parameters.map((spec) => (lora.whole.has(spec.name) ? unfrozen(spec) : { ...spec, frozen: true })),
+    ...base.parameters.map((spec) =>
+      lora.whole.has(spec.name) ? unfrozen(spec) : { ...spec, frozen: true },
+    ),
     ...loraSpecs(lora),
   ];
   const changed = (adapt: (weights: Weights) => Weights): CausalModel => ({

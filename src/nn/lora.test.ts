@@ -7,7 +7,7 @@ import { matmul } from '../graph/ops/matmul.ts';
 import { trace } from '../graph/program.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { conv1D, type LinearLayout, linear } from './linear.ts';
-import { loraWeight } from './lora.ts';
+import { type LoraTensors, loraWeight } from './lora.ts';
 
 const [B, I, O, R] = [3, 4, 5, 2];
 const x = points([B, I], 1);
@@ -29,6 +29,11 @@ const dropRow = (width: number): Tensor =>
 const fixed = ({ shape, data }: { shape: readonly number[]; data: ArrayLike<number> }): Tensor =>
   constant({ dtype: 'float32', shape, data: Float32Array.from(data) });
 
+const tensors = (inputs: Readonly<Record<string, Tensor>>, dora: boolean): LoraTensors => ({
+  ...{ down: inputs.down!, up: inputs.up!, scale: 1.5 },
+  ...(dora ? { magnitude: inputs.magnitude! } : {}),
+});
+
 describe.each(['out-in', 'in-out'] as const)('loraWeight, %s', (layout) => {
   it.each([
     ['LoRA', false],
@@ -39,13 +44,16 @@ describe.each(['out-in', 'in-out'] as const)('loraWeight, %s', (layout) => {
     const program = trace(
       Object.fromEntries(names.map((name, n) => [name, { dtype: 'float32', shape: samples[n]!.shape }])),
       (inputs) => {
-        const adapted = loraWeight(inputs.weight!, layout, {
-          ...{ down: inputs.down!, up: inputs.up!, scale: 1.5 },
-          ...(dora ? { magnitude: inputs.magnitude! } : {}),
-        });
+        const adapted = loraWeight(inputs.weight!, layout, tensors(inputs, dora));
         return {
           apart: apply(layout, inputs.x!, adapted),
           merged: matmul(inputs.x!, adapted, { transposeB: layout === 'out-in' }),
+          // Dropout that drops nothing.
+          through: apply(
+            layout,
+            inputs.x!,
+            loraWeight(inputs.weight!, layout, { ...tensors(inputs, dora), dropout: (input) => input }),
+          ),
           base: apply(layout, inputs.x!, inputs.weight!),
         };
       },
@@ -55,7 +63,11 @@ describe.each(['out-in', 'in-out'] as const)('loraWeight, %s', (layout) => {
     );
     const numbers = (name: string): number[] => Array.from(outputs[name]!.data as Float64Array);
     const [apart, merged, base] = [numbers('apart'), numbers('merged'), numbers('base')];
-    for (const [n, y] of apart.entries()) expect(y).toBeCloseTo(merged[n]!, 12);
+    const through = numbers('through');
+    for (const [n, y] of apart.entries()) {
+      expect(y).toBeCloseTo(merged[n]!, 12);
+      expect(y).toBeCloseTo(through[n]!, 12);
+    }
     expect(Math.max(...apart.map((y, n) => Math.abs(y - base[n]!)))).toBeGreaterThan(0.1);
   });
 
@@ -99,22 +111,18 @@ describe.each(['out-in', 'in-out'] as const)('loraWeight, %s', (layout) => {
 describe('DoRA', () => {
   it('scales each output row to its magnitude: the worked example', async () => {
     // W = [3 4], B A = 0: row length 5, magnitude 10, so y = 2·(3 + 4) for x = [1 1].
-    const program = trace(
-      { x: { dtype: 'float32', shape: [1, 2] } },
-      ({ x: input }) => ({
-        y: linear(
-          input,
-          loraWeight(fixed({ shape: [1, 2], data: [3, 4] }), 'out-in', {
-            down: fixed({ shape: [1, 2], data: [1, 1] }),
-            up: fixed({ shape: [1, 1], data: [0] }),
-            scale: 1,
-            magnitude: fixed({ shape: [1], data: [10] }),
-          }),
-        ),
-      }),
-    );
+    const program = trace({ x: { dtype: 'float32', shape: [1, 2] } }, ({ x: input }) => ({
+      y: linear(
+        input,
+        loraWeight(fixed({ shape: [1, 2], data: [3, 4] }), 'out-in', {
+          down: fixed({ shape: [1, 2], data: [1, 1] }),
+          up: fixed({ shape: [1, 1], data: [0] }),
+          scale: 1,
+          magnitude: fixed({ shape: [1], data: [10] }),
+        }),
+      ),
+    }));
     const { y } = await (await createInterpreter().compile(program)).run({ x: Float64Array.of(1, 1) });
     expect(y!.data[0]).toBeCloseTo(14, 12);
   });
 });
-
