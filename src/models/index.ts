@@ -7,6 +7,7 @@ export { type GgufFile, type GgufTensor, type GgufValue, readGguf, readGgufTenso
 export { type GgufModel, ggufArchitectures, readGgufModel } from './gguf-model.ts';
 export { type GptNeoxConfig, gptNeox, gptNeoxConfig } from './gpt-neox.ts';
 export { type Gpt2Config, gpt2, gpt2Config } from './gpt2.ts';
+export { fetchSnapshot, type HubOptions, type HubRepository, locateModel, readHubId } from './hub.ts';
 export { type LlamaConfig, llama, llamaConfig } from './llama.ts';
 export { type Llama2cFile, readLlama2c } from './llama2c.ts';
 export { type MistralConfig, mistral, mistralConfig } from './mistral.ts';
