@@ -13,6 +13,8 @@ import { createRng } from '../dist/core/index.js';
 import { buildModel, loadModel, saveModel } from '../dist/models/index.js';
 import { allocateParameters, initialize } from '../dist/nn/index.js';
 
+const print = (line) => process.stdout.write(`${line}\n`);
+
 const smolLm2 = {
   architectures: ['LlamaForCausalLM'],
   model_type: 'llama',
@@ -29,12 +31,12 @@ const [command, ...sources] = process.argv.slice(2);
 if (command === '--child') {
   const { parameters } = await loadModel(sources[0]);
   const { maxRSS } = process.resourceUsage(); // KiB
-  console.log(JSON.stringify({ count: parameters.count, peak: maxRSS * 1024 }));
+  print(JSON.stringify({ count: parameters.count, peak: maxRSS * 1024 }));
 } else {
   const place = mkdtempSync(join(tmpdir(), 'heed-load-'));
   try {
     const given = command === undefined ? [random(join(place, 'random-135m'))] : [command, ...sources];
-    console.log('| checkpoint | parameters | float32 MB | peak MB | ratio |\n|---|---:|---:|---:|---:|');
+    print('| checkpoint | parameters | float32 MB | peak MB | ratio |\n|---|---:|---:|---:|---:|');
     for (const source of given) {
       const child = spawnSync(process.execPath, [fileURLToPath(import.meta.url), '--child', source], {
         encoding: 'utf8',
@@ -44,7 +46,7 @@ if (command === '--child') {
       const size = 4 * count;
       const mb = (bytes) => (bytes / 1e6).toFixed(0);
       const name = source.split('/').at(-1);
-      console.log(
+      print(
         `| ${name} | ${count.toLocaleString('en')} | ${mb(size)} | ${mb(peak)} | ${(peak / size).toFixed(2)} |`,
       );
     }
