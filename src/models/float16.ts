@@ -87,6 +87,15 @@ function roundedShift(value: number, shift: number): number {
 
 let float16Table: Uint32Array | undefined;
 
+let float16Numbers: Float32Array | undefined;
+
+/** The number of each of the 65 536 float16 bit patterns. */
+export function float16Values(): Float32Array {
+  float16Table ??= buildFloat16Table();
+  float16Numbers ??= new Float32Array(float16Table.buffer);
+  return float16Numbers;
+}
+
 /** float32 bit pattern of each of the 65 536 float16 patterns (256 KiB, made once). */
 function buildFloat16Table(): Uint32Array {
   const table = new Uint32Array(0x10000);

@@ -8,6 +8,7 @@ import { CheckpointError, ShapeError } from '../core/errors.ts';
 import { formatShape, type Shape, sameShape, sizeOf } from '../core/shapes.ts';
 import type { Parameters } from '../nn/parameters.ts';
 import { readFully, withFile } from './file-bytes.ts';
+import { halvesFromPairs } from './row-order.ts';
 
 const HEADER_INTS = 7;
 const HEADER_BYTES = 4 * HEADER_INTS;
@@ -162,20 +163,4 @@ function viewOf(parameters: Parameters, name: string, shape: Shape, file: string
     });
   }
   return parameters.view(name);
-}
-
-/**
- * Reorders the rows of each head from neighbouring rotary pairs (0, 1), (2, 3), … to halves (0, E/2), (1, E/2 + 1), …,
- * which is how Hugging Face's Llama rotates.
- */
-function halvesFromPairs(weight: Float32Array, heads: number, D: number): void {
-  const pairs = weight.slice();
-  const E = weight.length / D / heads;
-  for (let head = 0; head < heads; head++) {
-    for (let row = 0; row < E; row++) {
-      const target = (row % 2) * (E / 2) + Math.floor(row / 2);
-      const from = (head * E + row) * D;
-      weight.set(pairs.subarray(from, from + D), (head * E + target) * D);
-    }
-  }
 }

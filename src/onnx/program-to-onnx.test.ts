@@ -59,11 +59,22 @@ describe('lowerProgram', () => {
     });
     expect(wiring(program).map(({ opType, inputs, outputs }) => [opType, ...inputs, ...outputs])).toEqual([
       ['Neg', 'x', 'y'],
-      ['Identity', 'x', 'x.out'],
       ['Identity', 'y', 'again'],
+      ['Identity', 'x', 'x.out'],
       ['Identity', 'x', 'through'],
     ]);
     expect(lowerProgram(program).outputs.map(({ name }) => name)).toEqual(['x.out', 'y', 'again', 'through']);
+  });
+
+  it('puts what nothing reads last, the longest path first, because engines start with the last', () => {
+    const program = trace({ x: type }, ({ x }) => {
+      const chain = [1, 2, 3].reduce<Tensor[]>((values) => [...values, unary(values.at(-1) ?? x)], []);
+      // As in a backward pass: a chain, and at each link a result that only reads it.
+      const [first, second, third] = chain.map((link) => unary(link));
+      return { third: third!, first: first!, second: second! };
+    });
+    const order = wiring(program).map(({ outputs: [output] }) => output);
+    expect(order.slice(3)).toEqual(['third', 'second', 'first']);
   });
 
   it('keeps inner names apart from the program’s', () => {

@@ -77,7 +77,37 @@ export function lowerProgram(program: Program, options: OnnxOptions = {}): OnnxM
     shape: tensor.shape,
   }));
   const { nodes, initializers } = builder.finish();
-  return { name, irVersion, producer: 'heed', opsets, nodes, inputs, outputs, initializers };
+  return {
+    name,
+    irVersion,
+    producer: 'heed',
+    opsets,
+    nodes: inRunningOrder(nodes),
+    inputs,
+    outputs,
+    initializers,
+  };
+}
+
+/**
+ * Puts nodes that no other node reads (weight gradients, mostly) last, the one with the longest path behind it first.
+ *
+ * ONNX Runtime runs what the last such node needs, then what the last but one needs besides, and so on. In this order a
+ * weight gradient is computed while what it reads is still in the cache, and what it reads is freed before the backward
+ * pass goes on; in the order of the parameters all weight gradients would come at the end, and hold everything until then.
+ */
+function inRunningOrder(nodes: readonly OnnxNode[]): OnnxNode[] {
+  const depths = new Map<string, number>(); // by value: nodes on the longest path to it
+  const read = new Set<string>();
+  for (const node of nodes) {
+    const depth = 1 + Math.max(0, ...node.inputs.map((input) => depths.get(input) ?? 0));
+    for (const output of node.outputs) depths.set(output, depth);
+    for (const input of node.inputs) read.add(input);
+  }
+  const depthOf = ({ outputs: [output] }: OnnxNode): number => depths.get(output!)!;
+  const isLeaf = (node: OnnxNode): boolean => !node.outputs.some((output) => read.has(output));
+  const leaves = nodes.filter(isLeaf).sort((a, b) => depthOf(b) - depthOf(a));
+  return [...nodes.filter((node) => !isLeaf(node)), ...leaves];
 }
 
 function requireListed(where: string, tensor: Tensor, names: ReadonlyMap<Tensor, string>): void {

@@ -1,20 +1,24 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CheckpointError } from '../core/errors.ts';
+import { readGguf } from '../models/gguf.ts';
+import { type HubOptions, locateModel } from '../models/hub.ts';
+import { ggufTokenizerFiles } from './gguf-tokenizer.ts';
 import { additionalTemplatesFolder, hfTokenizerFiles, readHfTokenizer } from './hf-tokenizer.ts';
 import { isPieceVocabulary, readLlama2cTokenizer, readPieceVocabulary } from './llama2c-tokenizer.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
 /**
- * Loads the tokenizer of a folder or file, by what is there:
+ * Loads the tokenizer of a folder, a file or a hub id (`owner/name`, fetched as for `loadModel`), by what is there:
  *
  * - a folder: `tokenizer.json` (with its configuration and chat template files), else a `vocab.json` of pieces with
  *   scores, else `tokenizer.bin`, else the only `tok<number>.bin`;
- * - a file: `tokenizer.json` or `vocab.json` as above, any `.bin` as a llama2.c tokenizer.
+ * - a file: `tokenizer.json` or `vocab.json` as above, any `.bin` as a llama2.c tokenizer, the one inside a `.gguf`.
  *
  * @throws CheckpointError when nothing is there, the form is not supported, or a file is damaged
  */
-export async function loadTokenizer(folderOrFile: string): Promise<Tokenizer> {
+export async function loadTokenizer(source: string, options: HubOptions = {}): Promise<Tokenizer> {
+  const folderOrFile = await locateModel(source, { ...options, weights: false });
   const found = await stat(folderOrFile).catch((cause: unknown) => {
     throw new CheckpointError({
       where: 'loadTokenizer',
@@ -26,6 +30,8 @@ export async function loadTokenizer(folderOrFile: string): Promise<Tokenizer> {
   });
   if (found.isDirectory()) return loadFolder(folderOrFile);
   const name = basename(folderOrFile);
+  if (name.endsWith('.gguf'))
+    return readHfTokenizer(ggufTokenizerFiles(readGguf(folderOrFile)), folderOrFile);
   if (name === 'tokenizer.json') return loadHf(dirname(folderOrFile));
   if (name.endsWith('.bin')) return readLlama2cTokenizer(await readFile(folderOrFile), name, folderOrFile);
   if (name.endsWith('.json')) {
@@ -34,7 +40,8 @@ export async function loadTokenizer(folderOrFile: string): Promise<Tokenizer> {
   }
   throw new CheckpointError({
     where: 'loadTokenizer',
-    expected: 'tokenizer.json, a vocab.json of pieces with scores, or a llama2.c tokenizer (.bin)',
+    expected:
+      'tokenizer.json, a vocab.json of pieces with scores, a llama2.c tokenizer (.bin) or a .gguf file',
     received: folderOrFile,
     fix: 'Pass the folder that holds the tokenizer files',
   });

@@ -31,7 +31,12 @@ const inlineBytes = 1024;
  * | 200 µs | 0.46 | 0.64 | 0.58 | 0.4 |
  * | no waiting (`session.force_spinning_stop`) | 0.50 | 0.82 | 0.53 | 0.2 |
  */
-const defaultConfig = { 'session.intra_op.spin_duration_us': '200' };
+const waiting = { 'session.intra_op.spin_duration_us': '200' };
+
+/** Keeps ONNX Runtime from undoing what the gradient of `matmul` does on purpose: transpose, then multiply. */
+const keptTransposes = { 'optimization.disable_specified_optimizers': 'MatmulTransposeFusion' };
+
+const defaultConfig = { ...waiting, ...keptTransposes };
 
 /**
  * Loads ONNX Runtime and returns an engine on it.

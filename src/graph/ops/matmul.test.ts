@@ -1,8 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { type OpRow, testOps } from '../../../test/support/op-rows.ts';
 import { empty, f32, placeholder, points } from '../../../test/support/samples.ts';
+import { gradients } from '../gradient.ts';
+import { optimize } from '../optimize.ts';
+import { reachableNodes, trace } from '../program.ts';
 import type { Tensor } from '../tensor.ts';
+import { add, exp } from './elementwise.ts';
 import * as matmulFamily from './matmul.ts';
+import { sum } from './reduce.ts';
 import { transpose } from './shape.ts';
 
 const { matmul } = matmulFamily;
@@ -198,5 +203,23 @@ describe('matmul', () => {
     const y: Tensor = matmul(placeholder([2, 5, 3]), placeholder([4, 3]), { transposeB: true });
     expect(y.shape).toEqual([2, 5, 4]);
     expect(y.node.inputs[0]!.shape).toEqual([10, 4]);
+  });
+
+  it('transposes the narrower operand of a weight gradient, once for all layers that read it', () => {
+    const type = (shape: readonly number[]) => ({ dtype: 'float32', shape }) as const;
+    const inputs = { x: type([8, 2]), wide: type([3, 2]), wider: type([4, 2]), narrow: type([1, 2]) };
+    const program = trace(inputs, ({ x, ...weights }) => {
+      const layers = Object.values(weights);
+      const loss = layers
+        .map((weight) => sum(exp(matmul(x, weight, { transposeB: true }))))
+        .reduce((total, part) => add(total, part));
+      const [wide, wider, narrow] = gradients(loss, layers);
+      return { wide: wide!, wider: wider!, narrow: narrow! };
+    });
+    const transposes = reachableNodes(optimize(program).outputs.map(({ tensor }) => tensor))
+      .filter(({ op }) => op.name === 'transpose')
+      .map(({ inputs: [source], outputs: [result] }) => `${source!.shape} → ${result!.shape}`);
+    // x for both wide layers, their two gradients, and the cotangent of the narrow layer.
+    expect(transposes.sort()).toEqual(['2,3 → 3,2', '2,4 → 4,2', '8,1 → 1,8', '8,2 → 2,8']);
   });
 });

@@ -4,7 +4,7 @@ import { broadcastShapes, formatShape, sizeOf } from '../../core/shapes.ts';
 import { applyOne, type Op, type Tensor } from '../tensor.ts';
 import { broadcastIndex, requireDType, value } from './common.ts';
 import { sumTo } from './reduce.ts';
-import { reshape } from './shape.ts';
+import { reshape, transpose } from './shape.ts';
 
 export interface MatmulOptions {
   /** Use aᵀ (its last two axes exchanged). */
@@ -73,9 +73,12 @@ export const matmulOp: Op<MatmulAttributes> = {
     const da = transposeA
       ? matmul(b!, g!, { transposeA: transposeB, transposeB: true, alpha })
       : matmul(g!, b!, { transposeB: !transposeB, alpha });
-    const db = transposeB
-      ? matmul(g!, a!, { transposeA: true, transposeB: transposeA, alpha })
-      : matmul(a!, g!, { transposeA: !transposeA, alpha });
+    const db =
+      transposeB && !transposeA && a!.rank === 2 && g!.rank === 2
+        ? weightGradient(a!, g!, alpha)
+        : transposeB
+          ? matmul(g!, a!, { transposeA: true, transposeB: transposeA, alpha })
+          : matmul(a!, g!, { transposeA: !transposeA, alpha });
     return [sumTo(da, a!.shape), sumTo(db, b!.shape)];
   },
   lower(lowering, inputs, { inputs: [a], outputs: [y], attributes: { transposeA, transposeB, alpha } }) {
@@ -92,6 +95,18 @@ export const matmulOp: Op<MatmulAttributes> = {
     });
   },
 };
+
+/**
+ * gᵀ x, the gradient of a weight W [O, I] in y = x Wᵀ, for x [N, I] and g [N, O].
+ *
+ * A product reads a transposed left operand column by column, once for each stripe of the right one, so the narrower
+ * operand is transposed first, in one pass. Layers that read the same x share its transpose.
+ */
+function weightGradient(x: Tensor, g: Tensor, alpha: number): Tensor {
+  return x.shape[1]! <= g.shape[1]!
+    ? transpose(matmul(transpose(x), g, { alpha }))
+    : matmul(transpose(g), x, { alpha });
+}
 
 /**
  * alpha · a b over the last two axes; leading axes broadcast.

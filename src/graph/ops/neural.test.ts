@@ -77,7 +77,6 @@ const rows: readonly OpRow[] = [
       [points([2, 3], 1), points([3], 2)],
       [points([2, 2, 4], 3), points([4], 4)],
       [points([3], 5), points([3], 6)],
-      [points([2, 1], 7, 0.5, 2), points([1], 8)],
       [empty([0, 3]), points([3], 9)],
       [f32([[1e4, -1e4, 1e4]]), f32([1, 2, 3])],
     ],
@@ -115,6 +114,8 @@ const rows: readonly OpRow[] = [
     ],
     gradientAt: [
       [points([2, 3], 1), points([3], 2)],
+      // One element a row; without ε its gradient would be 0.
+      [points([2, 1], 7, 0.5, 2), points([1], 8)],
       [f32([[0, 0, 0]]), f32([1, 2, 3])],
       [f32([[1e-4, -1e-4, 0]]), f32([1, -1e4, 1e4])],
     ],

@@ -6,8 +6,9 @@ import type { Lowering } from '../lowering.ts';
 import { apply, applyOne, type Op, type Tensor } from '../tensor.ts';
 import { mapValue, requireDType, value } from './common.ts';
 import { add, cast, div, erf, erfOp, exp, greater, mul, neg, sigmoid, sub, tanh } from './elementwise.ts';
+import { matmul } from './matmul.ts';
 import { mean, sum } from './reduce.ts';
-import { broadcastTo } from './shape.ts';
+import { broadcastTo, reshape } from './shape.ts';
 
 // ---------------------------------------------------------------- normalisation
 
@@ -42,13 +43,16 @@ export const rmsNormOp: Op<NormAttributes> = {
     // The reciprocal root gets a cotangent only from a gradient that is differentiated again.
     const viaInverse = gInverse && mul(x!, inverseSlope(inverse!, gInverse, x!));
     if (g === undefined) return [viaInverse];
-    const normalized = mul(x!, inverse!); // [..., D]
-    const scaled = mul(g, weight!);
-    const projection = mean(mul(scaled, normalized), { axes: -1, keepDims: true });
-    const dx = mul(inverse!, sub(scaled, mul(normalized, projection)));
+    // With r the reciprocal root: dL/dx = r g∘w − x r³/D Σ(g∘x∘w), dL/dw = Σ over rows of r g∘x. Both sums are products
+    // with a vector, so that g∘x is written once and read twice.
+    const D = x!.shape.at(-1)!;
+    const rows = reshape(mul(g, x!), [-1, D]);
+    const along = reshape(matmul(rows, reshape(weight!, [D, 1]), { alpha: 1 / D }), inverse!.shape);
+    const cubed = mul(inverse!, mul(inverse!, inverse!));
+    const dx = sub(mul(mul(g, weight!), inverse!), mul(x!, mul(along, cubed)));
     return [
       viaInverse === undefined ? dx : add(dx, viaInverse),
-      sum(mul(g, normalized), { axes: leadingAxes(x!) }),
+      reshape(matmul(reshape(inverse!, [1, -1]), rows), [D]),
     ];
   },
   lower: (lowering, inputs, { attributes: { epsilon } }) =>
