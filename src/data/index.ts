@@ -1,6 +1,7 @@
 export * from './batches.ts';
 export * from './chat-format.ts';
 export * from './content-hash.ts';
+export * from './data-files.ts';
 export * from './describe-example.ts';
 export * from './encode-rows.ts';
 export * from './encoder.ts';
@@ -11,7 +12,9 @@ export type {
   EncodedUnpaired,
   Truncation,
 } from './example.ts';
+export * from './open-data.ts';
 export * from './pack.ts';
+export { openParquet, type ParquetFile } from './parquet/read-parquet.ts';
 export * from './read-rows.ts';
 export * from './row.ts';
 export * from './row-types.ts';

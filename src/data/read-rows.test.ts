@@ -15,9 +15,9 @@ function write(name: string, content: string | Uint8Array): string {
   return path;
 }
 
-async function readAll(path: string): Promise<Row[]> {
+async function readAll(path: string, skip = 0): Promise<Row[]> {
   const rows: Row[] = [];
-  for await (const row of readRows(path)) rows.push(row);
+  for await (const row of readRows(path, skip)) rows.push(row);
   return rows;
 }
 
@@ -68,22 +68,88 @@ describe('readRows', () => {
 
   it.each([
     ['{"a":1}\n{"a":', 'bad.jsonl, line 2: expected valid JSON, received {"a":'],
-    ['[\n{"a":1}]', 'Write one object per line instead of one array'],
+    ['[\n{"a":1},]', 'bad.jsonl: expected valid JSON, received [\n{"a":1},]'],
+    ['{"a":1}\n[2]', 'bad.jsonl, line 2: expected a JSON object with named columns, received [2]'],
     ['{"a":1}\n\n"text"', 'bad.jsonl, line 3: expected a JSON object with named columns, received "text"'],
-    ['[1]', 'expected a JSON object with named columns, received [1]'],
+    ['[1]', 'bad.jsonl, row 1: expected a JSON object with named columns, received 1'],
+    [
+      `{"a":${'['.repeat(300)}${']'.repeat(300)}}`,
+      'bad.jsonl, row 1: expected values nested at most 200 deep',
+    ],
     ['', 'bad.jsonl: expected at least one row, received an empty data set'],
     ['\n \n', 'received an empty data set'],
     [Uint8Array.of(0x7b, 0xff, 0x7d), 'expected UTF-8 text'],
     [gzipSync('{"a":1}\n'.repeat(50)).subarray(0, 25), 'expected a complete gzip file'],
-    ['PAR1…', 'expected JSON Lines, received a Parquet file'],
+    ['PAR1…', 'bad.jsonl, byte 3: expected a Parquet file, which ends with PAR1, received "…"'],
+    [
+      Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 4, 88, 1),
+      'expected a complete Zstandard file, received unexpected EOF',
+    ],
   ])('names file and line of %j', async (content, message) => {
     await expect(readAll(write('bad.jsonl', content))).rejects.toThrow(message);
   });
 
   it('says which file is missing', async () => {
     await expect(readAll(join(folder, 'none.jsonl'))).rejects.toThrow(
-      /expected a JSON Lines file, received .*none\.jsonl, which does not exist/,
+      /expected a file or folder of rows, .* received .*none\.jsonl, which does not exist/,
     );
-    await expect(readAll(folder)).rejects.toThrow('a folder. Pass the path of one .jsonl');
+    await expect(readAll(folder)).rejects.toThrow('expected a file of rows');
+  });
+
+  it('reads an array of objects, on one line or many', async () => {
+    const objects = [{ a: 1 }, { a: 2 }, { a: null }];
+    for (const text of [JSON.stringify(objects), `\ufeff\n ${JSON.stringify(objects, null, 2)}\n`]) {
+      const path = write('array.json', text);
+      const rows = [
+        { where: `${path}, row 1`, columns: { a: 1 } },
+        { where: `${path}, row 2`, columns: { a: 2 } },
+        { where: `${path}, row 3`, columns: {} },
+      ];
+      expect(await readAll(path)).toEqual(rows);
+      expect(await readAll(path, 1)).toEqual(rows.slice(1));
+    }
+  });
+
+  it('reads CSV: quoted line ends, empty cells, and what TRL columns hold', async () => {
+    const csv = [
+      '\ufeffprompt,completion,label,id,tools',
+      '"a ""b"",\nc",[not a list],True,007,"[{""name"":""f""}]"',
+      '',
+      '"[{""role"":""user"",""content"":""q""}]",y,0,,',
+    ].join('\r\n');
+    const rows = [
+      { prompt: 'a "b",\nc', completion: '[not a list]', label: true, id: '007', tools: [{ name: 'f' }] },
+      { prompt: [{ role: 'user', content: 'q' }], completion: 'y', label: false },
+    ];
+    for (const path of [write('a.csv', csv), write('a.tsv.gz', gzipSync(csv.replaceAll(/,(?!\n)/g, '\t')))]) {
+      const read = await readAll(path);
+      if (path.endsWith('.csv')) expect(read.map(({ columns }) => columns)).toEqual(rows);
+      expect(read.map(({ where }) => where)).toEqual([`${path}, row 1`, `${path}, row 2`]);
+    }
+  });
+
+  it.each([
+    ['a,b\n1,2\n1,2,3\n', 'bad.csv, row 2, line 3: expected CSV with one cell for each column'],
+    ['a,b\n"1,2\n', 'bad.csv, row 1, line 2: expected CSV with one cell for each column'],
+    ['a,a\n1,2\n', 'bad.csv, line 1: expected a name for each column, none twice, received a twice'],
+    ['a,\n1,2\n', 'bad.csv, line 1: expected a name for each column, none twice, received "a", ""'],
+    [Uint8Array.of(0x61, 0x0a, 0xff, 0x0a), 'bad.csv, row 1 or later: expected UTF-8 text'],
+    ['a,b\n', 'bad.csv: expected at least one row'],
+  ])('names file and row of the CSV %j', async (content, message) => {
+    await expect(readAll(write('bad.csv', content))).rejects.toThrow(message);
+  });
+
+  it('starts at any row of any format, the same rows as without the start', async () => {
+    const objects = Array.from({ length: 9 }, (_, id) => ({ id: `n${id}` }));
+    const lines = objects.map((object) => JSON.stringify(object));
+    const paths = [
+      write('s.jsonl', lines.join('\n\n')),
+      write('s.json', `[${lines.join(',')}]`),
+      write('s.csv', `id\n${objects.map(({ id }) => id).join('\n')}`),
+    ];
+    for (const path of paths) {
+      const all = await readAll(path);
+      for (let skip = 0; skip <= 9; skip++) expect(await readAll(path, skip)).toEqual(all.slice(skip));
+    }
   });
 });

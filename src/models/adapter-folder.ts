@@ -14,7 +14,7 @@ import {
   type WritableType,
   writeSafetensors,
 } from './safetensors.ts';
-import { isScoreModel } from './score-model.ts';
+import { isScoreModel, SCORE_WEIGHT, scoreModelOver } from './score-model.ts';
 import { writeFiles, writeModelFolder } from './write-folder.ts';
 
 export const ADAPTER_CONFIG = 'adapter_config.json';
@@ -98,17 +98,21 @@ const isOn = (value: unknown): boolean =>
   value !== undefined && value !== null && value !== false && !(Array.isArray(value) && value.length === 0);
 
 /**
- * A model with the adapter of a folder. Which layers it changes, and their ranks, are read from the tensors.
+ * A model with the adapter of a folder. Which layers it changes, and their ranks, are read from the tensors; a score head
+ * among them takes the place of a language model's output embedding.
  *
  * @throws CheckpointError when the adapter cannot be read or belongs to another model
  */
 export function loadAdapter(
   folder: string,
-  base: ModelWithParameters,
+  given: ModelWithParameters,
   options: Pick<AttachOptions, 'rng'> = {},
 ): ModelWithParameters<LoraModel> {
   const stored = readAdapterConfig(folder);
   const tensors = readAdapterTensors(folder);
+  const outputs = tensors.get(SCORE_WEIGHT)?.shape[0];
+  const base =
+    outputs === undefined || isScoreModel(given.model) ? given : scoreModelOver(given, { outputs });
   const ranks = new Map<string, number>();
   for (const [name, { shape }] of tensors) {
     const module = /^(.*)\.lora_A\.weight$/.exec(name)?.[1];

@@ -13,9 +13,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CheckpointError, DataError } from '../core/errors.ts';
 import { createRng } from '../core/rng.ts';
 import { allocateParameters, initialize, type Parameters } from '../nn/parameters.ts';
-import { loadWeights, readModel, readModelConfig, saveModel } from './checkpoint.ts';
+import { loadModel, loadWeights, readModel, readModelConfig, saveModel } from './checkpoint.ts';
 import { buildModel } from './registry.ts';
-import { readHeader, type TensorToWrite, writeSafetensors } from './safetensors.ts';
+import { readHeader, type TensorToWrite, type WritableType, writeSafetensors } from './safetensors.ts';
 
 const config = {
   architectures: ['LlamaForCausalLM'],
@@ -81,6 +81,38 @@ describe('saveModel and readModel', () => {
     );
     expect(worst).toBeLessThanOrEqual(2 ** -8);
     expect(worst).toBeGreaterThan(2 ** -12);
+  });
+
+  it('round what they read where a 16-bit type is asked for', async () => {
+    parameters.view('model.norm.weight').set([1 + 2 ** -9, 1 + 2 ** -7, 70000]);
+    const path = join(folder, 'model');
+    saveModel(path, { config, parameters });
+    const norm = async (dtype: WritableType): Promise<number[]> =>
+      Array.from((await loadModel(path, { dtype })).parameters.view('model.norm.weight').subarray(0, 3));
+    expect(await norm('F32')).toEqual([1 + 2 ** -9, 1 + 2 ** -7, 70000]);
+    // bfloat16 has 7 bits of fraction, float16 ends at 65504.
+    expect(await norm('BF16')).toEqual([1, 1 + 2 ** -7, 70144]);
+    expect(await norm('F16')).toEqual([1 + 2 ** -9, 1 + 2 ** -7, Number.POSITIVE_INFINITY]);
+  });
+
+  it('put a score head on a language model, and read the one that is stored', async () => {
+    const untied = { ...config, tie_word_embeddings: false };
+    const own = allocateParameters(buildModel(untied).parameters);
+    initialize(own, createRng(6));
+    const path = join(folder, 'model');
+    saveModel(path, { config: untied, parameters: own });
+    const scored = await loadModel(path, { heads: { score: 3 } });
+    expect(scored.model.parameters.at(-1)).toMatchObject({ name: 'score.weight', shape: [3, 8] });
+    expect(scored.parameters.has('lm_head.weight')).toBe(false);
+    expect(scored.parameters.view('score.weight').every((weight) => weight === 0)).toBe(true);
+    expect(scored.parameters.view('model.norm.weight')).toEqual(own.view('model.norm.weight'));
+
+    scored.parameters.view('score.weight').fill(2);
+    const classifier = { ...untied, architectures: ['LlamaForSequenceClassification'], num_labels: 3 };
+    saveModel(path, { config: classifier, parameters: scored.parameters });
+    const again = await loadModel(path, { heads: { score: 3 } });
+    expect(again.parameters.view('score.weight').every((weight) => weight === 2)).toBe(true);
+    await expect(loadModel(path, { heads: { score: 1 } })).rejects.toThrow(/score.weight.*shape \[1, 8\]/);
   });
 
   it('divide the weights into shards that load again', () => {

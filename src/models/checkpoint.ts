@@ -6,7 +6,9 @@ import { formatShape, sameShape } from '../core/shapes.ts';
 import { allocateParameters, type Parameters } from '../nn/parameters.ts';
 import { baseOfAdapter, isAdapterFolder, loadAdapter } from './adapter-folder.ts';
 import { type CausalModel, OUTPUT_EMBEDDINGS } from './causal-model.ts';
+import { decodeBFloat16, decodeFloat16, encodeBFloat16, encodeFloat16 } from './float16.ts';
 import { readGgufModel } from './gguf-model.ts';
+import { type HubOptions, locateModel } from './hub.ts';
 import { readLlama2c } from './llama2c.ts';
 import { isLoraModel } from './lora-model.ts';
 import { buildModel } from './registry.ts';
@@ -17,6 +19,7 @@ import {
   type WritableType,
   writeModelWeights,
 } from './safetensors.ts';
+import { hasScoreHead, isScoreModel, SCORE_WEIGHT, scoreConfig, scoreModel } from './score-model.ts';
 import type { WeightSource } from './weight-source.ts';
 import { writeFiles, writeModelFolder } from './write-folder.ts';
 
@@ -31,28 +34,52 @@ export interface LoadedModel {
   readonly parameters: Parameters;
 }
 
-export interface LoadOptions {
+export interface ReadOptions {
+  /**
+   * Round weights to what this type can hold, as a model kept in it would have them; they are float32 in memory all the
+   * same. Default F32: as they are stored.
+   */
+  readonly dtype?: WritableType;
+  /**
+   * A linear head of so many numbers per sequence in place of the output embedding: a reward, cost or value model made of a
+   * language model. Where the checkpoint has no such head it is 0; draw or train it. Left out: the model as it is stored.
+   */
+  readonly heads?: { readonly score: number };
   /** Folder of a LoRA adapter in PEFT's layout, to put over the model. */
   readonly adapter?: string | undefined;
 }
 
+export interface LoadOptions extends ReadOptions, HubOptions {}
+
 /**
- * Loads a model folder (config.json and safetensors), a `.gguf` or llama2.c `.bin` file into float32. The folder of an
- * adapter alone stands for its base model with the adapter over it.
+ * Loads a model into float32, from what `source` names:
  *
- * @throws DataError when the path does not exist
+ * - a folder in the Hugging Face layout (config.json and safetensors, whole or in shards);
+ * - a `.gguf` file, dequantised; a llama2.c `.bin` file;
+ * - a hub id, `owner/name` or `owner/name@revision` (`owner/name/file.gguf` for one file): fetched into Hugging Face's cache
+ *   first. A name whose first part is a folder here is a path;
+ * - a folder of a LoRA adapter alone, in PEFT's layout: its base model with the adapter over it.
+ *
+ * Numbers are read by ranges: at its peak it needs the float32 weights and some MiB.
+ *
+ * @throws DataError when the source does not exist or cannot be fetched
  * @throws CheckpointError when files are missing, corrupt, or do not fit each other
  * @throws ConfigError when config.json names an architecture that is not there or lacks a key
+ * @example const { model, parameters } = await loadModel('HuggingFaceTB/SmolLM2-135M-Instruct', { revision: 'main' });
  */
 export async function loadModel(source: string, options: LoadOptions = {}): Promise<LoadedModel> {
-  return readModel(source, options);
+  const { adapter, ...plain } = options;
+  const path = await locateModel(source, plain);
+  if (adapter !== undefined) return putAdapter(await loadModel(source, plain), adapter);
+  if (isAdapterFolder(path)) return putAdapter(await loadModel(baseOfAdapter(path), plain), path);
+  return { ...readModel(path, plain), source };
 }
 
-/** As `loadModel`, of what is on the disk, at once. */
-export function readModel(source: string, { adapter }: LoadOptions = {}): LoadedModel {
-  if (adapter !== undefined) return putAdapter(readModel(source), adapter);
-  if (isAdapterFolder(source)) return putAdapter(readModel(baseOfAdapter(source)), source);
-  return readPlainModel(source);
+/** As `loadModel`, of a path, at once. */
+export function readModel(path: string, { adapter, ...options }: ReadOptions = {}): LoadedModel {
+  if (adapter !== undefined) return putAdapter(readModel(path, options), adapter);
+  if (isAdapterFolder(path)) return putAdapter(readModel(baseOfAdapter(path), options), path);
+  return readPlainModel(path, options);
 }
 
 function putAdapter(base: LoadedModel, folder: string): LoadedModel {
@@ -64,37 +91,74 @@ function putAdapter(base: LoadedModel, folder: string): LoadedModel {
       fix: 'Merge that one first: heed convert <in> <out> --to merged',
     });
   }
-  return { ...base, ...loadAdapter(folder, base), source: folder };
+  const adapted = loadAdapter(folder, base);
+  const scored = isScoreModel(adapted.model) && !hasScoreHead(base.config);
+  return {
+    ...base,
+    ...adapted,
+    // An adapter of a classifier brings the head that a language model lacks.
+    ...(scored ? { config: scoreConfig(base.config, {}) } : {}),
+    source: folder,
+  };
 }
 
-function readPlainModel(source: string): LoadedModel {
-  if (!existsSync(source)) {
+function readPlainModel(path: string, { dtype = 'F32', heads }: ReadOptions): LoadedModel {
+  const opened = openCheckpoint(path);
+  const stored = buildModel(opened.config, opened.where);
+  const model = heads === undefined ? stored : scoreModel(stored, heads.score);
+  const parameters = allocateParameters(model.parameters);
+  opened.load(parameters, heads !== undefined);
+  if (dtype !== 'F32') roundTo(dtype, parameters.flat);
+  return { source: path, config: opened.config, model, parameters };
+}
+
+/** A checkpoint whose header was read. */
+interface OpenCheckpoint {
+  readonly config: RawConfig;
+  /** Where the config is, for messages. */
+  readonly where: string;
+  /** Reads the weights. `newHead`: a score head that is not stored is left 0. */
+  load(parameters: Parameters, newHead: boolean): void;
+}
+
+function openCheckpoint(path: string): OpenCheckpoint {
+  if (!existsSync(path)) {
     throw new DataError({
       where: 'loadModel',
-      expected: 'a model folder or a llama2.c .bin file',
-      received: `"${source}", which does not exist`,
+      expected: 'a model folder, a .gguf file, a llama2.c .bin file, or a hub id (owner/name)',
+      received: `"${path}", which does not exist`,
       fix: 'Check the path',
     });
   }
-  if (source.endsWith('.gguf') && !statSync(source).isDirectory()) {
-    const { config, weights } = readGgufModel(source);
-    const model = buildModel(config, source);
-    const parameters = allocateParameters(model.parameters);
-    placeWeights(source, weights, parameters);
-    return { source, config, model, parameters };
+  const isFolder = statSync(path).isDirectory();
+  const load =
+    (weights: () => ReadonlyMap<string, WeightSource>) => (parameters: Parameters, newHead: boolean) =>
+      placeWeights(path, weights(), parameters, newHead ? [SCORE_WEIGHT] : []);
+  if (isFolder) {
+    const config = readModelConfig(path);
+    return { config, where: join(path, 'config.json'), load: load(() => folderWeights(path)) };
   }
-  if (!statSync(source).isDirectory()) {
-    const { config, load } = readLlama2c(source);
-    const model = buildModel(config, source);
-    const parameters = allocateParameters(model.parameters);
-    load(parameters);
-    return { source, config, model, parameters };
+  if (path.endsWith('.gguf')) {
+    const { config, weights } = readGgufModel(path);
+    return { config, where: path, load: load(() => weights) };
   }
-  const config = readModelConfig(source);
-  const model = buildModel(config, join(source, 'config.json'));
-  const parameters = allocateParameters(model.parameters);
-  loadWeights(source, parameters);
-  return { source, config, model, parameters };
+  const { config, load: loadLlama2c } = readLlama2c(path);
+  return { config, where: path, load: (parameters) => loadLlama2c(parameters) };
+}
+
+/** Elements rounded at a time. */
+const ROUND_CHUNK = 1 << 16;
+
+/** Rounds numbers in place to the nearest ones of a 16-bit type. */
+function roundTo(dtype: 'F16' | 'BF16', numbers: Float32Array): void {
+  const bits = new Uint16Array(Math.min(ROUND_CHUNK, numbers.length));
+  const [encode, decode] =
+    dtype === 'F16' ? [encodeFloat16, decodeFloat16] : [encodeBFloat16, decodeBFloat16];
+  for (let start = 0; start < numbers.length; start += ROUND_CHUNK) {
+    const piece = numbers.subarray(start, start + ROUND_CHUNK);
+    encode(piece, bits.subarray(0, piece.length));
+    decode(bits.subarray(0, piece.length), piece);
+  }
 }
 
 /** Reads config.json of a folder. Throws `CheckpointError` when it is missing or not a JSON object. */
@@ -154,12 +218,20 @@ export function loadWeights(
   parameters: Parameters,
   { rename }: LoadWeightsOptions = {},
 ): void {
-  const stored = new Map<string, WeightSource>();
+  placeWeights(folder, folderWeights(folder, rename), parameters);
+}
+
+/** The tensors of a folder, under the names that `rename` gives them. */
+function folderWeights(
+  folder: string,
+  rename: (stored: string) => string | undefined = (name) => name,
+): Map<string, WeightSource> {
+  const weights = new Map<string, WeightSource>();
   for (const [name, tensor] of readFolderHeader(folder)) {
-    const own = rename === undefined ? name : rename(name);
-    if (own !== undefined) stored.set(own, sourceOf(tensor));
+    const own = rename(name);
+    if (own !== undefined) weights.set(own, sourceOf(tensor));
   }
-  placeWeights(folder, stored, parameters);
+  return weights;
 }
 
 const sourceOf = (tensor: StoredTensor): WeightSource => ({
@@ -173,22 +245,26 @@ const sourceOf = (tensor: StoredTensor): WeightSource => ({
  * `loadWeights` says.
  *
  * @param where what to call the checkpoint in errors
+ * @param optional parameters that stay as they are where they are not stored
  * @throws CheckpointError as `loadWeights`
  */
 export function placeWeights(
   where: string,
   given: ReadonlyMap<string, WeightSource>,
   parameters: Parameters,
+  optional: readonly string[] = [],
 ): void {
   const stored = new Map(given);
   completeNames(stored, parameters);
-  placeOutputEmbedding(stored, parameters);
-  const missing = parameters.specs.filter(({ name }) => !stored.has(name)).map(({ name }) => name);
+  const absent = new Set(optional.filter((name) => !stored.has(name)));
+  placeOutputEmbedding(stored, parameters, absent);
+  const specs = parameters.specs.filter(({ name }) => !absent.has(name));
+  const missing = specs.filter(({ name }) => !stored.has(name)).map(({ name }) => name);
   const unexpected = [...stored.keys()].filter((name) => !parameters.has(name) && !TABLES.test(name));
   if (missing.length > 0 || unexpected.length > 0) {
     throw new CheckpointError({
       where,
-      expected: `the ${parameters.specs.length} tensors of the architecture in config.json`,
+      expected: `the ${specs.length} tensors of the architecture in config.json`,
       received: [
         ...(missing.length > 0 ? [`${missing.length} missing (${preview(missing)})`] : []),
         ...(unexpected.length > 0 ? [`${unexpected.length} unexpected (${preview(unexpected)})`] : []),
@@ -196,7 +272,7 @@ export function placeWeights(
       fix: 'Check that config.json belongs to these weights',
     });
   }
-  for (const { name, shape } of parameters.specs) {
+  for (const { name, shape } of specs) {
     const tensor = stored.get(name)!;
     if (!sameShape(tensor.shape, shape)) {
       throw new CheckpointError({
@@ -207,7 +283,7 @@ export function placeWeights(
       });
     }
   }
-  for (const { name } of parameters.specs) stored.get(name)!.read(parameters.view(name));
+  for (const { name } of specs) stored.get(name)!.read(parameters.view(name));
 }
 
 /** Puts the first part of a parameter's name before names that are known only so. */
@@ -222,12 +298,18 @@ function completeNames(stored: Map<string, WeightSource>, parameters: Parameters
   }
 }
 
-function placeOutputEmbedding(stored: Map<string, WeightSource>, parameters: Parameters): void {
+function placeOutputEmbedding(
+  stored: Map<string, WeightSource>,
+  parameters: Parameters,
+  absent: ReadonlySet<string>,
+): void {
   for (const name of OUTPUT_EMBEDDINGS) {
     const tensor = stored.get(name);
     if (tensor === undefined || parameters.has(name)) continue;
     stored.delete(name);
-    const [missing, ...others] = parameters.specs.filter((spec) => !stored.has(spec.name));
+    const [missing, ...others] = parameters.specs.filter(
+      (spec) => !stored.has(spec.name) && !absent.has(spec.name),
+    );
     if (missing !== undefined && others.length === 0 && sameShape(missing.shape, tensor.shape))
       stored.set(missing.name, tensor);
   }

@@ -1,6 +1,7 @@
 export * from './adapter-folder.ts';
 export type { CausalInput, CausalModel, LayerCache, Weights } from './causal-model.ts';
 export * from './checkpoint.ts';
+export { type OnnxExportOptions, writeOnnxModel } from './export-onnx.ts';
 export * from './float16.ts';
 export { type Gemma2Config, gemma2, gemma2Config } from './gemma2.ts';
 export { type Gemma3TextConfig, gemma3Text, gemma3TextConfig } from './gemma3-text.ts';
@@ -8,6 +9,7 @@ export { type GgufFile, type GgufTensor, type GgufValue, readGguf, readGgufTenso
 export { type GgufModel, ggufArchitectures, readGgufModel } from './gguf-model.ts';
 export { type GptNeoxConfig, gptNeox, gptNeoxConfig } from './gpt-neox.ts';
 export { type Gpt2Config, gpt2, gpt2Config } from './gpt2.ts';
+export { fetchSnapshot, type HubOptions, type HubRepository, locateModel, readHubId } from './hub.ts';
 export { type LlamaConfig, llama, llamaConfig } from './llama.ts';
 export { type Llama2cFile, readLlama2c } from './llama2c.ts';
 export * from './lora-config.ts';

@@ -2,13 +2,14 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CheckpointError } from '../core/errors.ts';
 import { readGguf } from '../models/gguf.ts';
+import { type HubOptions, locateModel } from '../models/hub.ts';
 import { ggufTokenizerFiles } from './gguf-tokenizer.ts';
 import { additionalTemplatesFolder, hfTokenizerFiles, readHfTokenizer } from './hf-tokenizer.ts';
 import { isPieceVocabulary, readLlama2cTokenizer, readPieceVocabulary } from './llama2c-tokenizer.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
 /**
- * Loads the tokenizer of a folder or file, by what is there:
+ * Loads the tokenizer of a folder, a file or a hub id (`owner/name`, fetched as for `loadModel`), by what is there:
  *
  * - a folder: `tokenizer.json` (with its configuration and chat template files), else a `vocab.json` of pieces with
  *   scores, else `tokenizer.bin`, else the only `tok<number>.bin`;
@@ -16,7 +17,8 @@ import type { Tokenizer } from './tokenizer.ts';
  *
  * @throws CheckpointError when nothing is there, the form is not supported, or a file is damaged
  */
-export async function loadTokenizer(folderOrFile: string): Promise<Tokenizer> {
+export async function loadTokenizer(source: string, options: HubOptions = {}): Promise<Tokenizer> {
+  const folderOrFile = await locateModel(source, { ...options, weights: false });
   const found = await stat(folderOrFile).catch((cause: unknown) => {
     throw new CheckpointError({
       where: 'loadTokenizer',
