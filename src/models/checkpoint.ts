@@ -1,20 +1,10 @@
 /** Model folders in the Hugging Face layout, and llama2.c files: in; Hugging Face folders: out. */
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { CheckpointError, DataError } from '../core/errors.ts';
 import { formatShape, sameShape } from '../core/shapes.ts';
 import { allocateParameters, type Parameters } from '../nn/parameters.ts';
 import { type CausalModel, OUTPUT_EMBEDDINGS } from './causal-model.ts';
-import { cannotWrite, isSystemError } from './file-bytes.ts';
 import { decodeBFloat16, decodeFloat16, encodeBFloat16, encodeFloat16 } from './float16.ts';
 import { readGgufModel } from './gguf-model.ts';
 import { type HubOptions, locateModel } from './hub.ts';
@@ -29,6 +19,7 @@ import {
 } from './safetensors.ts';
 import { SCORE_WEIGHT, scoreModel } from './score-model.ts';
 import type { WeightSource } from './weight-source.ts';
+import { writeFiles, writeModelFolder } from './write-folder.ts';
 
 /** Contents of config.json, unknown keys included. */
 export type RawConfig = Readonly<Record<string, unknown>>;
@@ -52,6 +43,8 @@ export interface ReadOptions {
    * language model. Where the checkpoint has no such head it is 0; draw or train it. Left out: the model as it is stored.
    */
   readonly heads?: { readonly score: number };
+  /** Hears of numbers that were read, of how many. */
+  readonly onWeights?: (done: number, total: number) => void;
 }
 
 export interface LoadOptions extends ReadOptions, HubOptions {}
@@ -76,12 +69,12 @@ export async function loadModel(source: string, options: LoadOptions = {}): Prom
 }
 
 /** As `loadModel`, of a path, at once. */
-export function readModel(path: string, { dtype = 'F32', heads }: ReadOptions = {}): LoadedModel {
+export function readModel(path: string, { dtype = 'F32', heads, onWeights }: ReadOptions = {}): LoadedModel {
   const opened = openCheckpoint(path);
   const stored = buildModel(opened.config, opened.where);
   const model = heads === undefined ? stored : scoreModel(stored, heads.score);
   const parameters = allocateParameters(model.parameters);
-  opened.load(parameters, heads !== undefined);
+  opened.load(parameters, { newHead: heads !== undefined, onWeights });
   if (dtype !== 'F32') roundTo(dtype, parameters.flat);
   return { source: path, config: opened.config, model, parameters };
 }
@@ -91,8 +84,13 @@ interface OpenCheckpoint {
   readonly config: RawConfig;
   /** Where the config is, for messages. */
   readonly where: string;
-  /** Reads the weights. `newHead`: a score head that is not stored is left 0. */
-  load(parameters: Parameters, newHead: boolean): void;
+  load(parameters: Parameters, options: OpenOptions): void;
+}
+
+interface OpenOptions {
+  /** A score head that is not stored is left 0. */
+  readonly newHead: boolean;
+  readonly onWeights: ReadOptions['onWeights'];
 }
 
 function openCheckpoint(path: string): OpenCheckpoint {
@@ -106,8 +104,12 @@ function openCheckpoint(path: string): OpenCheckpoint {
   }
   const isFolder = statSync(path).isDirectory();
   const load =
-    (weights: () => ReadonlyMap<string, WeightSource>) => (parameters: Parameters, newHead: boolean) =>
-      placeWeights(path, weights(), parameters, newHead ? [SCORE_WEIGHT] : []);
+    (weights: () => ReadonlyMap<string, WeightSource>) =>
+    (parameters: Parameters, { newHead, onWeights }: OpenOptions) =>
+      placeWeights(path, weights(), parameters, {
+        optional: newHead ? [SCORE_WEIGHT] : [],
+        ...(onWeights === undefined ? {} : { onWeights }),
+      });
   if (isFolder) {
     const config = readModelConfig(path);
     return { config, where: join(path, 'config.json'), load: load(() => folderWeights(path)) };
@@ -219,14 +221,14 @@ const sourceOf = (tensor: StoredTensor): WeightSource => ({
  * `loadWeights` says.
  *
  * @param where what to call the checkpoint in errors
- * @param optional parameters that stay as they are where they are not stored
+ * @param options.optional parameters that stay as they are where they are not stored
  * @throws CheckpointError as `loadWeights`
  */
 export function placeWeights(
   where: string,
   given: ReadonlyMap<string, WeightSource>,
   parameters: Parameters,
-  optional: readonly string[] = [],
+  { optional = [], onWeights }: PlaceOptions = {},
 ): void {
   const stored = new Map(given);
   completeNames(stored, parameters);
@@ -257,7 +259,13 @@ export function placeWeights(
       });
     }
   }
-  for (const { name } of specs) stored.get(name)!.read(parameters.view(name));
+  let done = 0;
+  for (const { name } of specs) {
+    const view = parameters.view(name);
+    stored.get(name)!.read(view);
+    done += view.length;
+    onWeights?.(done, parameters.count);
+  }
 }
 
 /** Puts the first part of a parameter's name before names that are known only so. */
@@ -292,6 +300,10 @@ function placeOutputEmbedding(
 const preview = (names: readonly string[]): string =>
   names.length <= 8 ? names.join(', ') : `${names.slice(0, 8).join(', ')}, …`;
 
+interface PlaceOptions extends Pick<ReadOptions, 'onWeights'> {
+  readonly optional?: readonly string[];
+}
+
 export interface SaveOptions {
   readonly config: RawConfig;
   readonly parameters: Parameters;
@@ -303,6 +315,8 @@ export interface SaveOptions {
   readonly extra?: (folder: string) => void;
   /** Bytes above which the weights are divided into several files; 2 GB when left out. */
   readonly maxShardBytes?: number;
+  /** Hears of numbers that were written, of how many. */
+  readonly onWeights?: (done: number, total: number) => void;
 }
 
 const TORCH_NAMES: Readonly<Record<WritableType, string>> = {
@@ -312,8 +326,7 @@ const TORCH_NAMES: Readonly<Record<WritableType, string>> = {
 };
 
 /**
- * Writes a model folder under a temporary name beside it, then renames it: a reader never sees half a folder. An older
- * model folder of that name is replaced; between the two renames it is called `.<name>.<process>.partial.old`.
+ * Writes a model folder, whole or not at all (`writeModelFolder`).
  *
  * config.json keeps every key; only the element type is brought up to date, under the name it has there.
  *
@@ -321,48 +334,31 @@ const TORCH_NAMES: Readonly<Record<WritableType, string>> = {
  */
 export function saveModel(
   folder: string,
-  { config, parameters, dtype = 'F32', files = {}, extra, maxShardBytes }: SaveOptions,
+  { config, parameters, dtype = 'F32', files = {}, extra, maxShardBytes, onWeights }: SaveOptions,
 ): void {
-  const replaces = existsSync(folder);
-  if (replaces && !(statSync(folder).isDirectory() && isReplaceable(readdirSync(folder)))) {
-    throw new CheckpointError({
-      where: folder,
-      expected: 'a new name, an empty folder or an older model folder',
-      received: 'something else of this name',
-      fix: 'Name another folder',
-    });
-  }
-  // An absolute path, so that "." and a trailing slash have a name and a folder above.
-  const target = resolve(folder);
-  const temporary = join(dirname(target), `.${basename(target)}.${process.pid}.partial`);
-  const old = `${temporary}.old`;
-  try {
-    rmSync(temporary, { recursive: true, force: true });
-    mkdirSync(temporary, { recursive: true });
+  writeModelFolder(folder, (temporary) => {
     const typeKey = 'dtype' in config && !('torch_dtype' in config) ? 'dtype' : 'torch_dtype';
     const written = { ...config, [typeKey]: TORCH_NAMES[dtype] };
     writeFileSync(join(temporary, 'config.json'), `${JSON.stringify(written, null, 2)}\n`);
     writeModelWeights(
       temporary,
       parameters.specs.map(({ name, shape }) => ({ name, shape, data: parameters.view(name) })),
-      { dtype, ...(maxShardBytes === undefined ? {} : { maxShardBytes }) },
+      {
+        dtype,
+        ...(maxShardBytes === undefined ? {} : { maxShardBytes }),
+        ...(onWeights === undefined ? {} : { onTensor: countTo(parameters.count, onWeights) }),
+      },
     );
-    for (const [name, content] of Object.entries(files)) {
-      mkdirSync(dirname(join(temporary, name)), { recursive: true });
-      writeFileSync(join(temporary, name), content);
-    }
+    writeFiles(temporary, files);
     extra?.(temporary);
-    if (replaces) renameSync(target, old);
-    renameSync(temporary, target);
-    rmSync(old, { recursive: true, force: true });
-  } catch (cause) {
-    if (!existsSync(target) && existsSync(old)) renameSync(old, target);
-    if (existsSync(temporary)) rmSync(temporary, { recursive: true });
-    throw isSystemError(cause) ? cannotWrite(folder, cause) : cause;
-  }
+  });
 }
 
-/** Whether nothing is lost that saving does not write again: a folder that is empty or holds a model. */
-function isReplaceable(entries: readonly string[]): boolean {
-  return entries.length === 0 || entries.includes('config.json');
+/** Adds up pieces and tells the sum. */
+function countTo(total: number, tell: (done: number, total: number) => void): (count: number) => void {
+  let done = 0;
+  return (count) => {
+    done += count;
+    tell(done, total);
+  };
 }

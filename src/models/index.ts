@@ -1,5 +1,6 @@
 export type { CausalInput, CausalModel, LayerCache, Weights } from './causal-model.ts';
 export * from './checkpoint.ts';
+export { companionFiles } from './companion-files.ts';
 export { type OnnxExportOptions, writeOnnxModel } from './export-onnx.ts';
 export * from './float16.ts';
 export { type Gemma2Config, gemma2, gemma2Config } from './gemma2.ts';
@@ -12,6 +13,7 @@ export { fetchSnapshot, type HubOptions, type HubRepository, locateModel, readHu
 export { type LlamaConfig, llama, llamaConfig } from './llama.ts';
 export { type Llama2cFile, readLlama2c } from './llama2c.ts';
 export { type MistralConfig, mistral, mistralConfig } from './mistral.ts';
+export { type CardFigure, type ModelCard, modelCard, publicId } from './model-card.ts';
 export { type Phi3Config, phi3, phi3Config } from './phi3.ts';
 export { type Qwen2Config, qwen2, qwen2Config } from './qwen2.ts';
 export { type Qwen3Config, qwen3, qwen3Config } from './qwen3.ts';
@@ -19,3 +21,4 @@ export { buildModel, modelTypes } from './registry.ts';
 export * from './safetensors.ts';
 export * from './score-model.ts';
 export type { WeightSource } from './weight-source.ts';
+export { writeModelFolder } from './write-folder.ts';

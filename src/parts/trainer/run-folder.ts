@@ -30,6 +30,8 @@ export interface RunFolderOptions {
   readonly modelConfig: RawConfig;
   /** Tokenizer and further files of the model folder. */
   readonly modelFiles: Readonly<Record<string, Uint8Array>>;
+  /** Text of the model's README.md, from the run's records. */
+  readonly card?: (history: readonly MetricRecord[]) => string;
 }
 
 export interface RunFolder {
@@ -156,7 +158,11 @@ export function openRunFolder(options: RunFolderOptions): RunFolder {
         config: options.modelConfig,
         parameters,
         dtype,
-        files: { ...options.modelFiles, ...files },
+        files: {
+          ...(options.card === undefined ? {} : { 'README.md': options.card(history) }),
+          ...options.modelFiles,
+          ...files,
+        },
       });
       return path;
     },

@@ -13,6 +13,7 @@ import { checkTokenizerFits, loadTokenizer } from '../../tokenizer/index.ts';
 import { stepsPerEpoch } from '../batches.ts';
 import type { TrainMethod } from '../method.ts';
 import type { TrainerConfig } from './config.ts';
+import { runCard } from './run-card.ts';
 import { openRunFolder } from './run-folder.ts';
 import { type MetricRecord, type TrainerSettings, train } from './trainer.ts';
 
@@ -73,6 +74,14 @@ export async function runTraining(
     saveLimit: config.saveLimit,
     modelConfig: loaded.config,
     modelFiles: Object.fromEntries(tokenizer.files),
+    card: (history) =>
+      runCard(
+        {
+          ...{ method, model: config.model, data: [config.data], configText: context.configText },
+          modelConfig: loaded.config,
+        },
+        history,
+      ),
   });
   const prepareContext = {
     ...encodeContext,
