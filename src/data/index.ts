@@ -1,6 +1,7 @@
 export * from './batches.ts';
 export * from './chat-format.ts';
 export * from './content-hash.ts';
+export * from './converters.ts';
 export * from './data-files.ts';
 export * from './describe-example.ts';
 export * from './encode-rows.ts';
