@@ -29,6 +29,17 @@ export interface CausalInput {
      */
     readonly inPlace?: boolean;
   };
+  /**
+   * Earlier keys and values per layer [B, K, M, E], and `counted` int64 [B, M + T]: 1 for each token of the rows that counts,
+   * 0 for padding. Each layer then attends over old and new entries together and returns both, [B, K, M + T, E]. M may be 0
+   * when the program runs: for exported models, whose sizes are known only then. Excludes `past` and `segments`.
+   */
+  readonly history?: {
+    readonly layers: readonly LayerCache[];
+    readonly counted: Tensor;
+    /** Positions that rotary tables hold. */
+    readonly tableLength: number;
+  };
   /** Keep only each layer's input for the gradient and compute the inside again: less memory, a third more time. */
   readonly rematerialize?: boolean;
 }

@@ -1,5 +1,6 @@
 export type { CausalInput, CausalModel, LayerCache, Weights } from './causal-model.ts';
 export * from './checkpoint.ts';
+export { type OnnxExportOptions, writeOnnxModel } from './export-onnx.ts';
 export * from './float16.ts';
 export { type Gemma2Config, gemma2, gemma2Config } from './gemma2.ts';
 export { type Gemma3TextConfig, gemma3Text, gemma3TextConfig } from './gemma3-text.ts';
