@@ -9,6 +9,7 @@ import type { OnlineMethod } from '../online-method.ts';
 import type { RolloutPrompt } from '../rollout/rollout.ts';
 import { readRewardCard } from '../scorer/reward-card.ts';
 import { rewardModelScorer } from '../scorer/reward-model-scorer.ts';
+import { readTrainingRows } from './data-fields.ts';
 import type { OnlineHooks } from './online.ts';
 import { openRunFolder } from './run-folder.ts';
 import { copyOf, type OnlineRunConfig, runOnline } from './run-online.ts';
@@ -18,7 +19,6 @@ import {
   noteReport,
   type RunContext,
   type RunSummary,
-  readAll,
   storedTypes,
 } from './run-training.ts';
 
@@ -132,7 +132,7 @@ async function loadPrompts(
   tokenizer: Tokenizer,
   observer: RunContext['observer'],
 ): Promise<{ prompts: RolloutPrompt[]; rows: number }> {
-  const rows = await readAll(config.data, config.maxRows);
+  const rows = await readTrainingRows(config);
   const { maxLength, truncation, refused } = config;
   const encoder = createEncoder(tokenizer, { maxLength, truncation });
   const { examples, report } = encodeRows(rows, (row) => ({ ...encoder.prompt(row), row }), { refused });
