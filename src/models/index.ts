@@ -1,3 +1,4 @@
+export * from './adapter-folder.ts';
 export type { CausalInput, CausalModel, LayerCache, Weights } from './causal-model.ts';
 export * from './checkpoint.ts';
 export { type OnnxExportOptions, writeOnnxModel } from './export-onnx.ts';
@@ -11,6 +12,9 @@ export { type Gpt2Config, gpt2, gpt2Config } from './gpt2.ts';
 export { fetchSnapshot, type HubOptions, type HubRepository, locateModel, readHubId } from './hub.ts';
 export { type LlamaConfig, llama, llamaConfig } from './llama.ts';
 export { type Llama2cFile, readLlama2c } from './llama2c.ts';
+export * from './lora-config.ts';
+export * from './lora-model.ts';
+export * from './merge-adapter.ts';
 export { type MistralConfig, mistral, mistralConfig } from './mistral.ts';
 export { type Phi3Config, phi3, phi3Config } from './phi3.ts';
 export { type Qwen2Config, qwen2, qwen2Config } from './qwen2.ts';
