@@ -25,7 +25,7 @@ export const commands: readonly CommandRecord[] = [
   },
   {
     name: 'inspect',
-    summary: 'show tokens, masks and cuts of a data set before any compute is spent',
+    summary: 'show what a data set holds, and with a model its tokens, masks and cuts',
     group: 'Look',
     load: async () => (await import('./commands/inspect.ts')).command,
   },

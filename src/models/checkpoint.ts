@@ -1,14 +1,16 @@
 /** Model folders in the Hugging Face layout, and llama2.c files: in; Hugging Face folders: out. */
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { CheckpointError, DataError } from '../core/errors.ts';
+import { CheckpointError, ConfigError, DataError } from '../core/errors.ts';
 import { formatShape, sameShape } from '../core/shapes.ts';
 import { allocateParameters, type Parameters } from '../nn/parameters.ts';
+import { baseOfAdapter, isAdapterFolder, loadAdapter } from './adapter-folder.ts';
 import { type CausalModel, OUTPUT_EMBEDDINGS } from './causal-model.ts';
 import { decodeBFloat16, decodeFloat16, encodeBFloat16, encodeFloat16 } from './float16.ts';
 import { readGgufModel } from './gguf-model.ts';
 import { type HubOptions, locateModel } from './hub.ts';
 import { readLlama2c } from './llama2c.ts';
+import { isLoraModel } from './lora-model.ts';
 import { buildModel } from './registry.ts';
 import {
   readFolderHeader,
@@ -17,7 +19,7 @@ import {
   type WritableType,
   writeModelWeights,
 } from './safetensors.ts';
-import { SCORE_WEIGHT, scoreModel } from './score-model.ts';
+import { hasScoreHead, isScoreModel, SCORE_WEIGHT, scoreConfig, scoreModel } from './score-model.ts';
 import type { WeightSource } from './weight-source.ts';
 import { writeFiles, writeModelFolder } from './write-folder.ts';
 
@@ -45,6 +47,8 @@ export interface ReadOptions {
   readonly heads?: { readonly score: number };
   /** Hears of numbers that were read, of how many. */
   readonly onWeights?: (done: number, total: number) => void;
+  /** Folder of a LoRA adapter in PEFT's layout, to put over the model. */
+  readonly adapter?: string | undefined;
 }
 
 export interface LoadOptions extends ReadOptions, HubOptions {}
@@ -55,7 +59,8 @@ export interface LoadOptions extends ReadOptions, HubOptions {}
  * - a folder in the Hugging Face layout (config.json and safetensors, whole or in shards);
  * - a `.gguf` file, dequantised; a llama2.c `.bin` file;
  * - a hub id, `owner/name` or `owner/name@revision` (`owner/name/file.gguf` for one file): fetched into Hugging Face's cache
- *   first. A name whose first part is a folder here is a path.
+ *   first. A name whose first part is a folder here is a path;
+ * - a folder of a LoRA adapter alone, in PEFT's layout: its base model with the adapter over it.
  *
  * Numbers are read by ranges: at its peak it needs the float32 weights and some MiB.
  *
@@ -65,11 +70,48 @@ export interface LoadOptions extends ReadOptions, HubOptions {}
  * @example const { model, parameters } = await loadModel('HuggingFaceTB/SmolLM2-135M-Instruct', { revision: 'main' });
  */
 export async function loadModel(source: string, options: LoadOptions = {}): Promise<LoadedModel> {
-  return { ...readModel(await locateModel(source, options), options), source };
+  const place = await locateModel(source, options);
+  // The revision is that of the source, not of what belongs to it.
+  const { revision: _, ...others } = options;
+  if (options.adapter !== undefined) {
+    const adapter = await locateModel(options.adapter, others);
+    return { ...readModel(place, { ...options, adapter }), source };
+  }
+  if (isAdapterFolder(place)) {
+    const base = await locateModel(baseOfAdapter(place), others);
+    return { ...readModel(base, { ...options, adapter: place }), source };
+  }
+  return { ...readModel(place, options), source };
 }
 
 /** As `loadModel`, of a path, at once. */
-export function readModel(path: string, { dtype = 'F32', heads, onWeights }: ReadOptions = {}): LoadedModel {
+export function readModel(path: string, { adapter, ...options }: ReadOptions = {}): LoadedModel {
+  if (adapter !== undefined) return putAdapter(readModel(path, options), adapter);
+  if (isAdapterFolder(path)) return putAdapter(readModel(baseOfAdapter(path), options), path);
+  return readPlainModel(path, options);
+}
+
+function putAdapter(base: LoadedModel, folder: string): LoadedModel {
+  if (isLoraModel(base.model)) {
+    throw new ConfigError({
+      where: `adapter ${folder}`,
+      expected: 'a model without adapter',
+      received: `"${base.source}", which has one`,
+      fix: 'Merge that one first: heed convert <in> <out> --to merged',
+    });
+  }
+  const adapted = loadAdapter(folder, base);
+  const scored = isScoreModel(adapted.model) && !hasScoreHead(base.config);
+  return {
+    ...base,
+    ...adapted,
+    // An adapter of a classifier brings the head that a language model lacks.
+    ...(scored ? { config: scoreConfig(base.config, {}) } : {}),
+    source: folder,
+  };
+}
+
+function readPlainModel(path: string, { dtype = 'F32', heads, onWeights }: ReadOptions): LoadedModel {
   const opened = openCheckpoint(path);
   const stored = buildModel(opened.config, opened.where);
   const model = heads === undefined ? stored : scoreModel(stored, heads.score);
@@ -330,12 +372,21 @@ const TORCH_NAMES: Readonly<Record<WritableType, string>> = {
  *
  * config.json keeps every key; only the element type is brought up to date, under the name it has there.
  *
- * @throws CheckpointError when the place cannot be written, or holds something that is no model folder
+ * @throws CheckpointError when the place cannot be written, or holds something that is no model folder, or when weights
+ *   lie in another model (an adapter's base)
  */
 export function saveModel(
   folder: string,
   { config, parameters, dtype = 'F32', files = {}, extra, maxShardBytes, onWeights }: SaveOptions,
 ): void {
+  if (parameters.frozenBytes > 0) {
+    throw new CheckpointError({
+      where: folder,
+      expected: 'a model with all of its weights',
+      received: 'an adapter over the weights of another',
+      fix: 'Merge it first (mergeAdapter), or write the adapter alone (saveAdapter)',
+    });
+  }
   writeModelFolder(folder, (temporary) => {
     const typeKey = 'dtype' in config && !('torch_dtype' in config) ? 'dtype' : 'torch_dtype';
     const written = { ...config, [typeKey]: TORCH_NAMES[dtype] };

@@ -1,3 +1,4 @@
+export * from './adapter-folder.ts';
 export type { CausalInput, CausalModel, LayerCache, Weights } from './causal-model.ts';
 export * from './checkpoint.ts';
 export { companionFiles } from './companion-files.ts';
@@ -12,6 +13,9 @@ export { type Gpt2Config, gpt2, gpt2Config } from './gpt2.ts';
 export { fetchSnapshot, type HubOptions, type HubRepository, locateModel, readHubId } from './hub.ts';
 export { type LlamaConfig, llama, llamaConfig } from './llama.ts';
 export { type Llama2cFile, readLlama2c } from './llama2c.ts';
+export * from './lora-config.ts';
+export * from './lora-model.ts';
+export * from './merge-adapter.ts';
 export { type MistralConfig, mistral, mistralConfig } from './mistral.ts';
 export { type CardFigure, type ModelCard, modelCard, publicId } from './model-card.ts';
 export { type Phi3Config, phi3, phi3Config } from './phi3.ts';

@@ -10,7 +10,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { goldenFolder } from '../../../test/support/golden-model.ts';
+import { expectClose, sharedOrt } from '../../../test/support/engines-agree.ts';
+import { evaluate, goldenFolder, readGolden } from '../../../test/support/golden-model.ts';
 import { runHeed } from '../../../test/support/run-heed.ts';
 import { buildModel, loadModel, readModel, saveModel } from '../../models/index.ts';
 import { allocateParameters } from '../../nn/parameters.ts';
@@ -119,6 +120,29 @@ describe('heed convert', () => {
       model_type: 'llama',
       'transformers.js_config': { dtype: 'fp32' },
     });
+  });
+
+  it('merges an adapter into its base model', async () => {
+    const { ids, adapterLogits: logits } = readGolden('peft-llama', 'recorded.json') as {
+      ids: number[];
+      adapterLogits: number[][];
+    };
+    const adapter = goldenFolder('peft-llama');
+    expect((await runHeed(['convert', adapter, at('a'), '--to', 'merged'])).code).toBe(0);
+    const named = ['convert', goldenFolder('llama-plain'), at('b'), '--adapter', adapter, '--to', 'merged'];
+    expect((await runHeed(named)).code).toBe(0);
+    expect(readModel(at('b')).parameters.flat).toEqual(readModel(at('a')).parameters.flat);
+    const outputs = await evaluate(sharedOrt(), readModel(at('a')), { ids });
+    expectClose('logits', outputs.logits!, logits.flat(), [ids.length, logits[0]!.length], 1e-5);
+
+    const plain = await runHeed(['convert', adapter, at('c')]);
+    expect(plain.code).toBe(2);
+    expect(plain.stderr).toContain('Use --to merged');
+    // Other forms have no adapters: it is merged for them.
+    expect((await runHeed(['convert', adapter, at('d'), '--to', 'onnx'])).code).toBe(0);
+    const exported = readFileSync(at('d', 'onnx', 'model.onnx'));
+    const weight = readModel(at('a')).parameters.view('model.layers.0.self_attn.q_proj.weight').slice();
+    expect(exported.includes(Buffer.from(weight.buffer))).toBe(true);
   });
 
   it('overwrites nothing, not even with a failure', async () => {

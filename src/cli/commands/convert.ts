@@ -7,10 +7,14 @@ import { CheckpointError, DataError } from '../../core/errors.ts';
 import { companionFiles, licenseOf } from '../../models/companion-files.ts';
 import { writeOnnxModel } from '../../models/export-onnx.ts';
 import {
+  baseOfAdapter,
+  isAdapterFolder,
+  isLoraModel,
   isScoreModel,
   type LoadedModel,
   loadModel,
   locateModel,
+  mergeAdapter,
   saveModel,
   type WritableType,
 } from '../../models/index.ts';
@@ -30,11 +34,14 @@ type TypeName = keyof typeof TYPES;
 const config = z.strictObject({
   ...section('Conversion', {
     input: field(z.string(), { placeholder: 'model' }).describe(
-      'Hugging Face folder, .gguf file, llama2.c .bin file, or hub id (owner/name, owner/name@revision)',
+      'Hugging Face folder, .gguf file, llama2.c .bin file, adapter folder, or hub id (owner/name, owner/name@revision)',
     ),
     output: field(z.string(), { placeholder: 'folder' }).describe('folder to write; must be new or empty'),
     to: field(z.enum(['hf', 'onnx', 'merged']).default('hf')).describe(
       'hf: config.json and safetensors; onnx: what transformers.js loads; merged: hf, with the adapter in the weights',
+    ),
+    adapter: field(z.string().optional(), { placeholder: 'folder' }).describe(
+      'LoRA adapter to merge into the input, when the input is its base model',
     ),
     dtype: field(z.enum(['float32', 'bfloat16', 'float16']).optional()).describe(
       'stored numbers of hf and merged; default: those of the input folder, float32 for others. 16 bits halve the size and round',
@@ -53,20 +60,23 @@ export const command = defineCommand({
   examples: [
     'convert SmolLM2-135M-Instruct.Q4_1.gguf models/smollm2 --dtype bfloat16',
     'convert runs/dpo/model exports/web --to onnx',
+    'convert my-adapter models/merged --to merged',
     'convert HuggingFaceTB/SmolLM2-135M-Instruct models/smollm2',
   ],
   async run(settings, context) {
     const { input, output, to } = settings;
     checkOutput(input, output);
     const place = await locate(input, context);
-    const loaded = withoutAdapter(await load(place, context), settings);
+    const loaded = withoutAdapter(await load(place, settings, context), settings);
+    // An adapter's folder has a card of its own and seldom a tokenizer: they come from the base model.
+    const base = isAdapterFolder(place) ? await locateModel(baseOfAdapter(place)) : place;
     const { model, parameters } = loaded;
-    const tokenizer = await findTokenizer(settings, place, loaded, context);
+    const tokenizer = await findTokenizer(settings, base, loaded, context);
     const files = {
-      ...companionFiles(place, loaded.config),
+      ...companionFiles(base, loaded.config),
       ...Object.fromEntries(tokenizer?.files ?? []),
     };
-    files['README.md'] ??= new TextEncoder().encode(card(settings, loaded, place));
+    files['README.md'] ??= new TextEncoder().encode(card(settings, loaded, base));
     const stage = lazyStage(context, 'write', to === 'onnx' ? 'bytes' : 'numbers');
     if (to === 'onnx') {
       writeModelFolder(output, (folder) => {
@@ -78,7 +88,7 @@ export const command = defineCommand({
     } else {
       saveModel(output, {
         ...loaded,
-        dtype: TYPES[settings.dtype ?? storedType(place, loaded)],
+        dtype: TYPES[settings.dtype ?? storedType(base, loaded)],
         files,
         maxShardBytes: settings.maxShardSize * 1e9,
         onWeights: stage.update,
@@ -94,15 +104,26 @@ export const command = defineCommand({
   },
 });
 
-/** The model with its adapter merged. */
+/** The model with its adapter merged, as every form but an adapter folder has it. */
 function withoutAdapter(loaded: LoadedModel, { to, input }: Settings): LoadedModel {
-  if (to !== 'merged') return loaded;
-  throw new DataError({
-    where: 'heed convert --to merged',
-    expected: 'an adapter folder',
-    received: `"${input}", a model without adapter`,
-    fix: 'Use --to hf for a model that has no adapter',
-  });
+  const adapted = isLoraModel(loaded.model);
+  if (adapted && to === 'hf') {
+    throw new DataError({
+      where: 'heed convert --to hf',
+      expected: 'a model without adapter',
+      received: `"${input}" with one`,
+      fix: 'Use --to merged to write it into the weights',
+    });
+  }
+  if (!adapted && to === 'merged') {
+    throw new DataError({
+      where: 'heed convert --to merged',
+      expected: 'an adapter folder, or --adapter',
+      received: `"${input}", a model without adapter`,
+      fix: 'Use --to hf for a model that has no adapter',
+    });
+  }
+  return mergeAdapter(loaded);
 }
 
 /** Nothing is overwritten: conversions are quick, and what is there may not be. */
@@ -132,9 +153,9 @@ async function locate(input: string, { progress }: CommandContext): Promise<stri
   return place;
 }
 
-async function load(place: string, context: CommandContext): Promise<LoadedModel> {
+async function load(place: string, { adapter }: Settings, context: CommandContext): Promise<LoadedModel> {
   const stage = lazyStage(context, 'read', 'numbers');
-  const loaded = await loadModel(place, { onWeights: stage.update });
+  const loaded = await loadModel(place, { adapter, onWeights: stage.update });
   stage.end();
   return loaded;
 }
