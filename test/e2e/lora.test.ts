@@ -65,7 +65,7 @@ describe('heed … --lora', () => {
     expect(run.stderr).not.toContain('error');
     expect(run.code).toBe(0);
     expect(readdirSync(at('sft', 'model')).sort()).toEqual(
-      ['adapter_config.json', 'adapter_model.safetensors', ...tokenizer.files.keys()].sort(),
+      ['README.md', 'adapter_config.json', 'adapter_model.safetensors', ...tokenizer.files.keys()].sort(),
     );
     const stored = JSON.parse(readFileSync(at('sft', 'model', 'adapter_config.json'), 'utf8'));
     expect(stored).toMatchObject({

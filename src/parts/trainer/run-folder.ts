@@ -34,6 +34,8 @@ export interface RunFolderOptions {
   readonly modelFiles: Readonly<Record<string, Uint8Array>>;
   /** Where an adapter is trained: its model, and where the base lies. Folders then hold the adapter alone. */
   readonly adapter?: { readonly model: LoraModel; readonly base: string };
+  /** Text of the model's README.md, from the run's records. */
+  readonly card?: (history: readonly MetricRecord[]) => string;
 }
 
 export interface RunFolder {
@@ -160,7 +162,15 @@ export function openRunFolder(options: RunFolderOptions): RunFolder {
     },
     saveModel(parameters, dtype, files = {}) {
       const path = join(folder, 'model');
-      write(path, { parameters, dtype, files: { ...options.modelFiles, ...files } });
+      write(path, {
+        parameters,
+        dtype,
+        files: {
+          ...(options.card === undefined ? {} : { 'README.md': options.card(history) }),
+          ...options.modelFiles,
+          ...files,
+        },
+      });
       return path;
     },
   };

@@ -9,7 +9,9 @@ import type { OnlineMethod } from '../online-method.ts';
 import type { RolloutPrompt } from '../rollout/rollout.ts';
 import { readRewardCard } from '../scorer/reward-card.ts';
 import { rewardModelScorer } from '../scorer/reward-model-scorer.ts';
+import { readTrainingRows } from './data-fields.ts';
 import type { OnlineHooks } from './online.ts';
+import { runCard } from './run-card.ts';
 import { openRunFolder } from './run-folder.ts';
 import { copyOf, type OnlineRunConfig, runOnline } from './run-online.ts';
 import {
@@ -18,7 +20,6 @@ import {
   noteReport,
   type RunContext,
   type RunSummary,
-  readAll,
   storedTypes,
 } from './run-training.ts';
 
@@ -66,6 +67,14 @@ export async function runOnlineTraining(
     saveLimit: config.saveLimit,
     modelConfig: policy.config,
     modelFiles: Object.fromEntries(tokenizer.files),
+    card: (history) =>
+      runCard(
+        {
+          ...{ method, model: config.model, data: [config.data].flat(), configText },
+          modelConfig: policy.config,
+        },
+        history,
+      ),
   });
   // Reference and critic start from the policy as loaded: copy it before a checkpoint replaces its weights.
   const reference = copyOf(policy.parameters);
@@ -132,7 +141,7 @@ async function loadPrompts(
   tokenizer: Tokenizer,
   observer: RunContext['observer'],
 ): Promise<{ prompts: RolloutPrompt[]; rows: number }> {
-  const rows = await readAll(config.data, config.maxRows);
+  const rows = await readTrainingRows(config);
   const { maxLength, truncation, refused } = config;
   const encoder = createEncoder(tokenizer, { maxLength, truncation });
   const { examples, report } = encodeRows(rows, (row) => ({ ...encoder.prompt(row), row }), { refused });

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import { ConfigError, DataError } from '../../core/errors.ts';
 import { createRng } from '../../core/rng.ts';
-import { type EncodeReport, type Row, readRows } from '../../data/index.ts';
+import type { EncodeReport, Row } from '../../data/index.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { baseNameOf } from '../../models/adapter-folder.ts';
 import type { CausalModel } from '../../models/causal-model.ts';
@@ -16,7 +16,9 @@ import { checkTokenizerFits, loadTokenizer } from '../../tokenizer/index.ts';
 import { stepsPerEpoch } from '../batches.ts';
 import type { TrainMethod } from '../method.ts';
 import type { TrainerConfig } from './config.ts';
+import { readHeldOutRows, readTrainingRows } from './data-fields.ts';
 import { withLora } from './lora-fields.ts';
+import { runCard } from './run-card.ts';
 import { openRunFolder, type RunFolderOptions } from './run-folder.ts';
 import { type MetricRecord, type TrainerSettings, train } from './trainer.ts';
 
@@ -79,6 +81,14 @@ export async function runTraining(
     modelConfig: loaded.config,
     modelFiles: Object.fromEntries(tokenizer.files),
     ...adapterOf(model, config.model),
+    card: (history) =>
+      runCard(
+        {
+          ...{ method, model: config.model, data: [config.data].flat(), configText: context.configText },
+          modelConfig: loaded.config,
+        },
+        history,
+      ),
   });
   const prepareContext = {
     ...encodeContext,
@@ -146,7 +156,7 @@ export async function runTraining(
       ...prepareContext,
       training: trainingExamples,
       evaluation: evaluationExamples,
-      readRows: readAll,
+      readRows: (path) => readHeldOutRows(path, config),
     });
     if (finish !== undefined) {
       const record = { step: result.state.step, ...finish.metrics };
@@ -193,8 +203,9 @@ export async function loadInputs(method: TrainMethod, config: TrainerConfig, obs
   // The model before training: with a new adapter, that is the base alone, in the same memory.
   const reference = { model: adapted.model, parameters: adapted.parameters };
 
-  const rows = await readAll(config.data, config.maxRows);
-  const heldOut = config.evaluationData === undefined ? [] : await readAll(config.evaluationData);
+  const rows = await readTrainingRows(config);
+  const heldOut =
+    config.evaluationData === undefined ? [] : await readHeldOutRows(config.evaluationData, config);
   const split = splitRows(rows, heldOut, config);
   const encodeContext = { config, tokenizer, model };
   const training = method.encode(split.training, encodeContext);
@@ -222,16 +233,6 @@ export function noteReport(report: EncodeReport, maxLength: number, { note }: Ru
 }
 
 export const storedTypes = { float32: 'F32', bfloat16: 'BF16', float16: 'F16' } as const;
-
-/** All rows of a file, or the first `limit`. */
-export async function readAll(path: string, limit = Number.POSITIVE_INFINITY): Promise<Row[]> {
-  const rows: Row[] = [];
-  for await (const row of readRows(path)) {
-    rows.push(row);
-    if (rows.length >= limit) break;
-  }
-  return rows;
-}
 
 /** Held-out rows: a file's, or the given share of the training rows, chosen by the seed. */
 function splitRows(
