@@ -3,9 +3,12 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, w
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import { createRng } from '../../src/core/rng.ts';
-import { buildModel, mergeAdapter, readModel, saveModel } from '../../src/models/index.ts';
-import { allocateParameters, initialize } from '../../src/nn/parameters.ts';
+import { buildModel, isLoraModel, mergeAdapter, readModel, saveModel } from '../../src/models/index.ts';
+import { allocateParameters, initialize, type Parameters } from '../../src/nn/parameters.ts';
+import { loraFields } from '../../src/parts/trainer/lora-fields.ts';
+import { loadOnlineModels } from '../../src/parts/trainer/online-models.ts';
 import { trainBpe } from '../../src/tokenizer/index.ts';
 import { runHeed } from '../support/run-heed.ts';
 import { tinyConfig } from '../support/tiny-model.ts';
@@ -125,6 +128,80 @@ describe('heed … --lora', () => {
     expect(loaded.parameters.view('score.weight')).toHaveLength(16);
     expect(loaded.config['architectures']).toEqual(['LlamaForSequenceClassification']);
   }, 60_000);
+
+  describe('ppo: policy, reference, critic and reward model over one base', () => {
+    const settings = {
+      ...{ model, rewardModel: at('rm', 'model'), seed: 0 },
+      ...z.strictObject(loraFields).parse({ lora: true, loraR: 4 }),
+    };
+    const prompts = rows(
+      'prompts.jsonl',
+      sentences.map((text) => ({ prompt: text.slice(0, 7) })),
+    );
+    const ppo = (output: string, ...more: string[]): string[] => [
+      ...['ppo', '--model', model, '--reward-model', at('rm', 'model'), '--data', prompts],
+      ...['--output', at(output), '--iterations', '4', '--batch-size', '8', '--max-new-tokens', '6'],
+      ...['--update-epochs', '2', '--learning-rate', '0.01', '--threads', '1', '--lora', ...more],
+    ];
+
+    it('share its memory: no weight of the base is there twice', async () => {
+      for (const criticFrom of ['policy', 'reward-model'] as const) {
+        const models = await loadOnlineModels({ ...settings, criticFrom });
+        const { policy, reference, critic, rewardModel } = models;
+        const place = (of: { readonly parameters: Parameters }, name: string): unknown[] => {
+          const { buffer, byteOffset } = of.parameters.view(name);
+          return [buffer, byteOffset];
+        };
+        for (const { name } of reference.model.parameters) {
+          const [buffer, offset] = place(reference, name);
+          for (const other of [policy, critic, rewardModel]) {
+            expect(place(other, name)[0], name).toBe(buffer);
+            expect(place(other, name)[1], name).toBe(offset);
+          }
+        }
+        expect(isLoraModel(reference.model)).toBe(false);
+        // What is trained is apart: an update of one moves no other.
+        const own = [policy, critic, rewardModel].map(({ parameters }) => parameters.flat);
+        expect(new Set(own.map(({ buffer }) => buffer)).size).toBe(3);
+        expect(critic.parameters.has('score.weight')).toBe(true);
+      }
+    });
+
+    it('an adapter as policy goes on, with a copy of itself alone as the reference', async () => {
+      const { policy, reference, critic } = await loadOnlineModels({
+        ...settings,
+        ...{ model: at('sft', 'model'), lora: false },
+      });
+      expect(reference.parameters.flat).toEqual(policy.parameters.flat);
+      expect(reference.parameters.flat).not.toBe(policy.parameters.flat);
+      const base = (of: { readonly parameters: Parameters }) => of.parameters.view('model.norm.weight');
+      for (const other of [reference, critic]) {
+        expect(base(other).buffer).toBe(base(policy).buffer);
+        const trunk = 'model.layers.0.mlp.up_proj.lora_B.weight';
+        expect(other.parameters.view(trunk)).toEqual(policy.parameters.view(trunk));
+      }
+      expect(critic.parameters.view('score.weight').every((x) => x === 0)).toBe(true);
+    });
+
+    it('train, and stopped after 2 iterations and resumed give the bytes of the uninterrupted run', async () => {
+      const more = ['--lora-dropout', '0.1'];
+      const straight = await runHeed(ppo('ppo', ...more));
+      expect(straight.stderr).not.toContain('error');
+      expect(straight.code).toBe(0);
+      const [first, last] = [metrics('ppo')[0]!, metrics('ppo').at(-1)!];
+      expect(Math.abs(first['objective/kl']!)).toBeLessThan(1e-4);
+      expect(Math.abs(last['objective/kl']!)).toBeGreaterThan(1e-3);
+      let asked = false;
+      const stopped = await runHeed([...ppo('ppo stopped', ...more), '--json'], (text, interrupt) => {
+        if (asked || !/"event":"metrics","step":2/.test(text)) return;
+        asked = true;
+        interrupt();
+      });
+      expect(stopped.code).toBe(130);
+      expect((await runHeed([...ppo('ppo stopped', ...more), '--resume'])).code).toBe(0);
+      expect(weights('ppo stopped').equals(weights('ppo'))).toBe(true);
+    }, 60_000);
+  });
 
   it.each([
     ['LoRA with dropout', ['--lora-dropout', '0.2']],
