@@ -85,6 +85,12 @@ export const commands: readonly CommandRecord[] = [
     load: async () => (await import('./commands/generate.ts')).command,
   },
   {
+    name: 'convert',
+    summary: 'write a model as a Hugging Face folder or as ONNX: from GGUF, a hub id, a folder, an adapter',
+    group: 'Use',
+    load: async () => (await import('./commands/convert.ts')).command,
+  },
+  {
     name: 'doctor',
     summary: 'check that this machine can run heed, and how fast',
     group: 'Machine',

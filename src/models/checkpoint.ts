@@ -45,6 +45,8 @@ export interface ReadOptions {
    * language model. Where the checkpoint has no such head it is 0; draw or train it. Left out: the model as it is stored.
    */
   readonly heads?: { readonly score: number };
+  /** Hears of numbers that were read, of how many. */
+  readonly onWeights?: (done: number, total: number) => void;
   /** Folder of a LoRA adapter in PEFT's layout, to put over the model. */
   readonly adapter?: string | undefined;
 }
@@ -68,11 +70,18 @@ export interface LoadOptions extends ReadOptions, HubOptions {}
  * @example const { model, parameters } = await loadModel('HuggingFaceTB/SmolLM2-135M-Instruct', { revision: 'main' });
  */
 export async function loadModel(source: string, options: LoadOptions = {}): Promise<LoadedModel> {
-  const { adapter, ...plain } = options;
-  const path = await locateModel(source, plain);
-  if (adapter !== undefined) return putAdapter(await loadModel(source, plain), adapter);
-  if (isAdapterFolder(path)) return putAdapter(await loadModel(baseOfAdapter(path), plain), path);
-  return { ...readModel(path, plain), source };
+  const place = await locateModel(source, options);
+  // The revision is that of the source, not of what belongs to it.
+  const { revision: _, ...others } = options;
+  if (options.adapter !== undefined) {
+    const adapter = await locateModel(options.adapter, others);
+    return { ...readModel(place, { ...options, adapter }), source };
+  }
+  if (isAdapterFolder(place)) {
+    const base = await locateModel(baseOfAdapter(place), others);
+    return { ...readModel(base, { ...options, adapter: place }), source };
+  }
+  return { ...readModel(place, options), source };
 }
 
 /** As `loadModel`, of a path, at once. */
@@ -102,12 +111,12 @@ function putAdapter(base: LoadedModel, folder: string): LoadedModel {
   };
 }
 
-function readPlainModel(path: string, { dtype = 'F32', heads }: ReadOptions): LoadedModel {
+function readPlainModel(path: string, { dtype = 'F32', heads, onWeights }: ReadOptions): LoadedModel {
   const opened = openCheckpoint(path);
   const stored = buildModel(opened.config, opened.where);
   const model = heads === undefined ? stored : scoreModel(stored, heads.score);
   const parameters = allocateParameters(model.parameters);
-  opened.load(parameters, heads !== undefined);
+  opened.load(parameters, { newHead: heads !== undefined, onWeights });
   if (dtype !== 'F32') roundTo(dtype, parameters.flat);
   return { source: path, config: opened.config, model, parameters };
 }
@@ -117,8 +126,13 @@ interface OpenCheckpoint {
   readonly config: RawConfig;
   /** Where the config is, for messages. */
   readonly where: string;
-  /** Reads the weights. `newHead`: a score head that is not stored is left 0. */
-  load(parameters: Parameters, newHead: boolean): void;
+  load(parameters: Parameters, options: OpenOptions): void;
+}
+
+interface OpenOptions {
+  /** A score head that is not stored is left 0. */
+  readonly newHead: boolean;
+  readonly onWeights: ReadOptions['onWeights'];
 }
 
 function openCheckpoint(path: string): OpenCheckpoint {
@@ -132,8 +146,12 @@ function openCheckpoint(path: string): OpenCheckpoint {
   }
   const isFolder = statSync(path).isDirectory();
   const load =
-    (weights: () => ReadonlyMap<string, WeightSource>) => (parameters: Parameters, newHead: boolean) =>
-      placeWeights(path, weights(), parameters, newHead ? [SCORE_WEIGHT] : []);
+    (weights: () => ReadonlyMap<string, WeightSource>) =>
+    (parameters: Parameters, { newHead, onWeights }: OpenOptions) =>
+      placeWeights(path, weights(), parameters, {
+        optional: newHead ? [SCORE_WEIGHT] : [],
+        ...(onWeights === undefined ? {} : { onWeights }),
+      });
   if (isFolder) {
     const config = readModelConfig(path);
     return { config, where: join(path, 'config.json'), load: load(() => folderWeights(path)) };
@@ -245,14 +263,14 @@ const sourceOf = (tensor: StoredTensor): WeightSource => ({
  * `loadWeights` says.
  *
  * @param where what to call the checkpoint in errors
- * @param optional parameters that stay as they are where they are not stored
+ * @param options.optional parameters that stay as they are where they are not stored
  * @throws CheckpointError as `loadWeights`
  */
 export function placeWeights(
   where: string,
   given: ReadonlyMap<string, WeightSource>,
   parameters: Parameters,
-  optional: readonly string[] = [],
+  { optional = [], onWeights }: PlaceOptions = {},
 ): void {
   const stored = new Map(given);
   completeNames(stored, parameters);
@@ -283,7 +301,13 @@ export function placeWeights(
       });
     }
   }
-  for (const { name } of specs) stored.get(name)!.read(parameters.view(name));
+  let done = 0;
+  for (const { name } of specs) {
+    const view = parameters.view(name);
+    stored.get(name)!.read(view);
+    done += view.length;
+    onWeights?.(done, parameters.count);
+  }
 }
 
 /** Puts the first part of a parameter's name before names that are known only so. */
@@ -318,6 +342,10 @@ function placeOutputEmbedding(
 const preview = (names: readonly string[]): string =>
   names.length <= 8 ? names.join(', ') : `${names.slice(0, 8).join(', ')}, …`;
 
+interface PlaceOptions extends Pick<ReadOptions, 'onWeights'> {
+  readonly optional?: readonly string[];
+}
+
 export interface SaveOptions {
   readonly config: RawConfig;
   readonly parameters: Parameters;
@@ -329,6 +357,8 @@ export interface SaveOptions {
   readonly extra?: (folder: string) => void;
   /** Bytes above which the weights are divided into several files; 2 GB when left out. */
   readonly maxShardBytes?: number;
+  /** Hears of numbers that were written, of how many. */
+  readonly onWeights?: (done: number, total: number) => void;
 }
 
 const TORCH_NAMES: Readonly<Record<WritableType, string>> = {
@@ -347,7 +377,7 @@ const TORCH_NAMES: Readonly<Record<WritableType, string>> = {
  */
 export function saveModel(
   folder: string,
-  { config, parameters, dtype = 'F32', files = {}, extra, maxShardBytes }: SaveOptions,
+  { config, parameters, dtype = 'F32', files = {}, extra, maxShardBytes, onWeights }: SaveOptions,
 ): void {
   if (parameters.frozenBytes > 0) {
     throw new CheckpointError({
@@ -364,9 +394,22 @@ export function saveModel(
     writeModelWeights(
       temporary,
       parameters.specs.map(({ name, shape }) => ({ name, shape, data: parameters.view(name) })),
-      { dtype, ...(maxShardBytes === undefined ? {} : { maxShardBytes }) },
+      {
+        dtype,
+        ...(maxShardBytes === undefined ? {} : { maxShardBytes }),
+        ...(onWeights === undefined ? {} : { onTensor: countTo(parameters.count, onWeights) }),
+      },
     );
     writeFiles(temporary, files);
     extra?.(temporary);
   });
+}
+
+/** Adds up pieces and tells the sum. */
+function countTo(total: number, tell: (done: number, total: number) => void): (count: number) => void {
+  let done = 0;
+  return (count) => {
+    done += count;
+    tell(done, total);
+  };
 }

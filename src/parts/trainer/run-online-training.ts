@@ -11,6 +11,7 @@ import { readRewardCard } from '../scorer/reward-card.ts';
 import { rewardModelScorer } from '../scorer/reward-model-scorer.ts';
 import { readTrainingRows } from './data-fields.ts';
 import type { OnlineHooks } from './online.ts';
+import { runCard } from './run-card.ts';
 import { openRunFolder } from './run-folder.ts';
 import { copyOf, type OnlineRunConfig, runOnline } from './run-online.ts';
 import {
@@ -66,6 +67,14 @@ export async function runOnlineTraining(
     saveLimit: config.saveLimit,
     modelConfig: policy.config,
     modelFiles: Object.fromEntries(tokenizer.files),
+    card: (history) =>
+      runCard(
+        {
+          ...{ method, model: config.model, data: [config.data].flat(), configText },
+          modelConfig: policy.config,
+        },
+        history,
+      ),
   });
   // Reference and critic start from the policy as loaded: copy it before a checkpoint replaces its weights.
   const reference = copyOf(policy.parameters);

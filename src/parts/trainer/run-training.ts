@@ -5,7 +5,10 @@ import { ConfigError, DataError } from '../../core/errors.ts';
 import { createRng } from '../../core/rng.ts';
 import type { EncodeReport, Row } from '../../data/index.ts';
 import type { Engine } from '../../engine/engine.ts';
+import { baseNameOf } from '../../models/adapter-folder.ts';
+import type { CausalModel } from '../../models/causal-model.ts';
 import { loadModel } from '../../models/checkpoint.ts';
+import { isLoraModel } from '../../models/lora-model.ts';
 import type { Parameters } from '../../nn/parameters.ts';
 import { adam, adamW, type Optimizer, type Range, sgd } from '../../optim/optimizer.ts';
 import { createSchedule } from '../../optim/schedule.ts';
@@ -14,7 +17,9 @@ import { stepsPerEpoch } from '../batches.ts';
 import type { TrainMethod } from '../method.ts';
 import type { TrainerConfig } from './config.ts';
 import { readHeldOutRows, readTrainingRows } from './data-fields.ts';
-import { openRunFolder } from './run-folder.ts';
+import { withLora } from './lora-fields.ts';
+import { runCard } from './run-card.ts';
+import { openRunFolder, type RunFolderOptions } from './run-folder.ts';
 import { type MetricRecord, type TrainerSettings, train } from './trainer.ts';
 
 /** What a run tells the outside while it goes on. */
@@ -59,7 +64,8 @@ export async function runTraining(
 ): Promise<RunSummary> {
   const { engine, observer, clock } = context;
   const started = clock();
-  const { loaded, encodeContext, training, evaluation, rows } = await loadInputs(method, config, observer);
+  const inputs = await loadInputs(method, config, observer);
+  const { loaded, encodeContext, training, evaluation, rows } = inputs;
   const { model, parameters } = loaded;
   const { tokenizer } = encodeContext;
 
@@ -74,6 +80,15 @@ export async function runTraining(
     saveLimit: config.saveLimit,
     modelConfig: loaded.config,
     modelFiles: Object.fromEntries(tokenizer.files),
+    ...adapterOf(model, config.model),
+    card: (history) =>
+      runCard(
+        {
+          ...{ method, model: config.model, data: [config.data].flat(), configText: context.configText },
+          modelConfig: loaded.config,
+        },
+        history,
+      ),
   });
   const prepareContext = {
     ...encodeContext,
@@ -86,7 +101,7 @@ export async function runTraining(
   const prepare = async (examples: readonly unknown[]): Promise<readonly unknown[]> =>
     method.prepare === undefined || examples.length === 0
       ? examples
-      : method.prepare(examples, prepareContext);
+      : method.prepare(examples, { ...prepareContext, ...inputs.reference });
   // The reference is the model as loaded: prepare before a checkpoint replaces the weights.
   const trainingExamples = await prepare(training.examples);
   const evaluationExamples = await prepare(evaluation?.examples ?? []);
@@ -182,8 +197,11 @@ export async function loadInputs(method: TrainMethod, config: TrainerConfig, obs
     vocabSize: source.model.vocabSize,
     where: config.tokenizer ?? config.model,
   });
-  const loaded = method.adapt?.(source, { config, tokenizer }) ?? source;
+  const adapted = method.adapt?.(source, { config, tokenizer }) ?? source;
+  const loaded = withLora(adapted, config);
   const { model } = loaded;
+  // The model before training: with a new adapter, that is the base alone, in the same memory.
+  const reference = { model: adapted.model, parameters: adapted.parameters };
 
   const rows = await readTrainingRows(config);
   const heldOut =
@@ -196,7 +214,12 @@ export async function loadInputs(method: TrainMethod, config: TrainerConfig, obs
   for (const encoded of evaluation === undefined ? [training] : [training, evaluation]) {
     noteReport(encoded.report, config.maxLength, observer);
   }
-  return { loaded, encodeContext, training, evaluation, rows: rows.length };
+  return { loaded, reference, encodeContext, training, evaluation, rows: rows.length };
+}
+
+/** What the run folder needs to write adapters, where the model carries one. */
+export function adapterOf(model: CausalModel, source: string): Pick<RunFolderOptions, 'adapter'> {
+  return isLoraModel(model) ? { adapter: { model, base: baseNameOf(source) } } : {};
 }
 
 /** Tells what encoding had to cut or leave out. */
