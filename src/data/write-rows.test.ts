@@ -60,7 +60,7 @@ describe('writeRows', () => {
       fc.asyncProperty(fc.array(row, { minLength: 1, maxLength: 12 }), async (objects) => {
         expect(await roundTrip('any.parquet', objects as Record<string, unknown>[])).toEqual(objects);
       }),
-      { numRuns: 150 },
+      { numRuns: 200 },
     );
     const many = Array.from({ length: 2345 }, (_, id) => ({ id, messages: [user(`m${id % 10}`)] }));
     expect(await roundTrip('many.parquet', many)).toEqual(many);
