@@ -24,4 +24,6 @@ export * from './row-key.ts';
 export * from './row-types.ts';
 export * from './segments.ts';
 export * from './split-prompt.ts';
+export * from './split-rows.ts';
 export * from './stream.ts';
+export * from './write-rows.ts';

@@ -344,7 +344,8 @@ function plain(value: unknown): unknown {
       return value;
     }
   }
-  if (Array.isArray(value)) return value.map(plain);
+  // A null list or object within a list comes as undefined.
+  if (Array.isArray(value)) return value.map((entry) => plain(entry) ?? null);
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, plain(entry)]));
 }
