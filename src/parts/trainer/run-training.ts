@@ -213,7 +213,7 @@ export async function loadInputs(
   // The model before training: with a new adapter, that is the base alone, in the same memory.
   const reference = { model: adapted.model, parameters: adapted.parameters };
 
-  const rows = await readTrainingRows(config);
+  const rows = await readTrainingRows(config, observer.note);
   const heldOut =
     config.evaluationData === undefined ? [] : await readHeldOutRows(config.evaluationData, config);
   const split = splitRows(rows, heldOut, config);
