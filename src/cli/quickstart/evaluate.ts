@@ -43,7 +43,7 @@ export interface Evaluation {
   readonly seen: {
     /** Completions that the world's grammar can parse. */
     readonly wellFormed: Estimate;
-    /** Share of statements that are true. */
+    /** Share of statements that are true, of requests that can be answered; 0 for one without a statement. */
     readonly correctness: Estimate;
   };
   readonly curves: {
@@ -210,7 +210,10 @@ async function seenFigures(
   return {
     wellFormed: estimateShare(judgements.map(({ wellFormed }) => wellFormed)),
     correctness: estimateMean(
-      judgements.flatMap(({ attributes: { correctness } }) => correctness ?? []),
+      // What asks back instead of answering, or says nothing of the world, is not right.
+      judgements
+        .filter((_, index) => requests[index]!.expected === 'answer')
+        .map(({ attributes: { correctness } }) => correctness ?? 0),
       rng.split('intervals').split('seen'),
     ),
   };
