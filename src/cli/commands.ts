@@ -30,6 +30,12 @@ export const commands: readonly CommandRecord[] = [
     load: async () => (await import('./commands/inspect.ts')).command,
   },
   {
+    name: 'data',
+    summary: 'convert, split, mix and count data sets',
+    group: 'Look',
+    load: async () => (await import('./commands/data.ts')).command,
+  },
+  {
     name: 'sft',
     summary: 'supervised fine-tuning on texts, conversations or prompts with completions',
     group: 'Train',

@@ -6,6 +6,7 @@ export * from './data-files.ts';
 export * from './data-source.ts';
 export * from './data-stats.ts';
 export * from './describe-example.ts';
+export * from './encode-cache.ts';
 export * from './encode-rows.ts';
 export * from './encoder.ts';
 export type {
@@ -24,4 +25,6 @@ export * from './row-key.ts';
 export * from './row-types.ts';
 export * from './segments.ts';
 export * from './split-prompt.ts';
+export * from './split-rows.ts';
 export * from './stream.ts';
+export * from './write-rows.ts';

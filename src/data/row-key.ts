@@ -30,14 +30,17 @@ export function rowKey({ columns }: Row, sameness: Sameness = 'exact'): string {
   return contentHash(sameness === 'exact' ? content : normalize(content)).slice(0, 32);
 }
 
+/** Text in compatibility form and lower case, with everything but letters and digits as one space. */
+export function normalizeText(text: string): string {
+  return text
+    .normalize('NFKC')
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N}]+/gu, ' ')
+    .trim();
+}
+
 function normalize(value: unknown): unknown {
-  if (typeof value === 'string') {
-    return value
-      .normalize('NFKC')
-      .toLowerCase()
-      .replace(/[^\p{L}\p{N}]+/gu, ' ')
-      .trim();
-  }
+  if (typeof value === 'string') return normalizeText(value);
   if (Array.isArray(value)) return value.map(normalize);
   if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value;
   return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, normalize(entry)]));

@@ -119,9 +119,6 @@ export function loadAdapter(
     if (module !== undefined) ranks.set(module, shape[0] ?? 0);
   }
   refuseUntied(folder, stored, base.model);
-  // The tied output embedding is stored a second time.
-  if (stored.ensure_weight_tying && tiedEmbedding(base.model) !== undefined)
-    for (const name of OUTPUT_EMBEDDINGS) tensors.delete(name);
   const config = configOf(stored);
   checkBaseWeights(folder, tensors, base);
   // PEFT names every head that a classifier might have.
@@ -141,9 +138,13 @@ export function loadAdapter(
 export function loadAdapterWeights(
   folder: string,
   parameters: ModelWithParameters['parameters'],
-  tensors: ReadonlyMap<string, StoredTensor> = readAdapterTensors(folder),
+  stored: ReadonlyMap<string, StoredTensor> = readAdapterTensors(folder),
 ): void {
   const specs = new Map(parameters.specs.map((spec) => [spec.name, spec]));
+  // A tied output embedding is stored a second time.
+  const again = readAdapterConfig(folder).ensure_weight_tying ? OUTPUT_EMBEDDINGS : [];
+  const known = [...stored].filter(([name]) => specs.has(name) || !again.includes(name));
+  const tensors = new Map(known);
   const missing = [...specs.keys()].filter((name) => !tensors.has(name));
   const unexpected = [...tensors.keys()].filter((name) => !specs.has(name));
   const badShape = [...tensors].find(([name, { shape }]) => {
@@ -334,6 +335,10 @@ function patternOf(entries: readonly (readonly [string, number, number])[]): Rec
     entries.filter(([, own, common]) => own !== common).map(([module, own]) => [module, own]),
   );
 }
+
+/** The model that an adapter on `source` changes: the base of its adapter where it is a folder of one, else `source` itself. */
+export const baseNameOf = (source: string): string =>
+  isAdapterFolder(source) ? baseOfAdapter(source) : source;
 
 /**
  * Where the base model of an adapter folder lies: as its configuration says, looked for from here and from the folder.

@@ -15,6 +15,7 @@ export { type LlamaConfig, llama, llamaConfig } from './llama.ts';
 export { type Llama2cFile, readLlama2c } from './llama2c.ts';
 export * from './lora-config.ts';
 export * from './lora-model.ts';
+export * from './lora-score.ts';
 export * from './merge-adapter.ts';
 export { type MistralConfig, mistral, mistralConfig } from './mistral.ts';
 export { type CardFigure, type ModelCard, modelCard, publicId } from './model-card.ts';

@@ -102,6 +102,13 @@ export class Parameters {
     return new Parameters(this.#layout, this.flat);
   }
 
+  /** New memory with the same numbers for what is trained, over the same frozen arrays. */
+  copy(): Parameters {
+    const copy = new Parameters(this.#layout, this.flat, this.#frozen);
+    copy.flat.set(this.flat);
+    return copy;
+  }
+
   /** Copies all numbers of a block with the same layout. Throws `ShapeError` when the layouts differ. */
   copyFrom(other: Parameters): void {
     if (other.#layout !== this.#layout) {

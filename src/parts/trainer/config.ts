@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { field, section } from '../../core/config.ts';
 import { scheduleKinds } from '../../optim/schedule.ts';
 import { dataFields } from './data-fields.ts';
+import { loraFields } from './lora-fields.ts';
 
 /** The shared fields; a method spreads them into its own schema and replaces defaults where its paper does. */
 export const trainerFields = {
@@ -78,6 +79,7 @@ export const trainerFields = {
       'compute layers again for the gradient: less memory, about a third more time',
     ),
   }),
+  ...loraFields,
   ...section('Evaluation and files', {
     logEvery: field(z.int().positive().default(10), { aliases: ['loggingSteps'] }).describe(
       'steps between log records',
