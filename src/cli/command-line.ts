@@ -149,7 +149,7 @@ function describeField(item: ConfigField, positional: boolean): string {
   const facts: string[] = [];
   const type = typeText(item.schema);
   // The placeholder already says `number` or `text`.
-  if (!item.isBoolean && type !== item.placeholder && type !== 'text' && type !== 'list of text')
+  if (!item.isBoolean && type !== item.placeholder && !/^(list of )?text( \| text)?$/.test(type))
     facts.push(type);
   if (item.required) facts.push(positional ? 'required; the flag may be left out' : 'required');
   else if (item.default !== undefined) facts.push(`default ${describeDefault(item.default)}`);

@@ -25,9 +25,15 @@ export const commands: readonly CommandRecord[] = [
   },
   {
     name: 'inspect',
-    summary: 'show tokens, masks and cuts of a data set before any compute is spent',
+    summary: 'show what a data set holds, and with a model its tokens, masks and cuts',
     group: 'Look',
     load: async () => (await import('./commands/inspect.ts')).command,
+  },
+  {
+    name: 'data',
+    summary: 'convert, split, mix and count data sets',
+    group: 'Look',
+    load: async () => (await import('./commands/data.ts')).command,
   },
   {
     name: 'sft',
@@ -89,6 +95,12 @@ export const commands: readonly CommandRecord[] = [
     summary: 'complete prompts with a model',
     group: 'Use',
     load: async () => (await import('./commands/generate.ts')).command,
+  },
+  {
+    name: 'convert',
+    summary: 'write a model as a Hugging Face folder or as ONNX: from GGUF, a hub id, a folder, an adapter',
+    group: 'Use',
+    load: async () => (await import('./commands/convert.ts')).command,
   },
   {
     name: 'doctor',

@@ -1,6 +1,8 @@
 /** What `heed inspect` shows, as text. */
 import type { HeedError } from '../core/errors.ts';
+import { type DataStats, type LengthBin, summarizeLengths } from '../data/data-stats.ts';
 import type { ExampleDescription } from '../data/describe-example.ts';
+import type { Row } from '../data/row.ts';
 import type { Colors } from './colors.ts';
 import { formatNumber } from './format.ts';
 import { formatTable } from './output.ts';
@@ -36,17 +38,11 @@ export function countSequence(count: SequenceCount, example: ExampleDescription)
 
 /** Facts of a count, in tokens; shares are 0–1. */
 export function summarizeCount(count: SequenceCount) {
-  const sorted = [...count.lengths].sort((a, b) => a - b);
-  const tokens = sorted.reduce((total, length) => total + length, 0);
-  // Nearest rank: the smallest length that at least this share of the sequences does not exceed.
-  const quantile = (share: number): number => sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? 0;
+  const { count: sequences, total: tokens, ...lengths } = summarizeLengths(count.lengths);
   return {
-    sequences: sorted.length,
+    sequences,
     tokens,
-    shortest: sorted[0] ?? 0,
-    median: quantile(0.5),
-    p95: quantile(0.95),
-    longest: sorted.at(-1) ?? 0,
+    ...lengths,
     truncated: count.truncated,
     truncatedTokens: count.truncatedTokens,
     split: count.split,
@@ -85,6 +81,91 @@ export function renderSummary(counts: ReadonlyMap<string, SequenceCount>): strin
   ];
   return formatTable([head, ...rows]);
 }
+
+const BAR = 40;
+
+/** Lengths as bars, one line per bin: `  16–31  ████  12`. */
+export function renderHistogram(title: string, bins: readonly LengthBin[], colors: Colors): string {
+  const most = Math.max(1, ...bins.map(({ count }) => count));
+  const names = bins.map(({ from, to }) => `${formatNumber(from)}–${formatNumber(to - 1)}`);
+  const width = Math.max(0, ...names.map((name) => name.length));
+  const lines = bins.map(({ count }, index) => {
+    // What there is shows, however little.
+    const bar = count === 0 ? '' : '█'.repeat(Math.max(1, Math.round((BAR * count) / most)));
+    return `  ${names[index]!.padStart(width)}  ${colors.cyan(bar)}${bar === '' ? '' : '  '}${formatNumber(count)}`;
+  });
+  return [colors.bold(title), ...lines].join('\n');
+}
+
+/** Columns with what they hold. */
+export function renderColumns({ rows, columns, characters }: DataStats): string {
+  const lines = columns.map(({ name, rows: present, kinds }) => {
+    const kind = Object.entries(kinds)
+      .map(([word, count]) => (Object.keys(kinds).length === 1 ? word : `${word} ${formatNumber(count)}`))
+      .join(', ');
+    const lengths = characters[name];
+    const numbers =
+      lengths === undefined
+        ? ['–', '–', '–']
+        : [lengths.median, lengths.p95, lengths.longest].map((value) => formatNumber(value));
+    return [name, formatNumber(present), formatNumber(rows - present), ...numbers, kind];
+  });
+  return formatTable([
+    ['column', 'rows', 'missing', 'median', '95 %', 'longest', 'holds (lengths in characters)'],
+    ...lines,
+  ]);
+}
+
+/** What a data set should have none of, where it has some. */
+export function renderWarnings({ duplicates, equalSides, types }: DataStats, colors: Colors): string[] {
+  const rows = (count: number): string => (count === 1 ? '1 row' : `${formatNumber(count)} rows`);
+  const repeat = (count: number): string =>
+    `${rows(count)} ${count === 1 ? 'repeats' : 'repeat'} an earlier one`;
+  const lines: string[] = [];
+  if (duplicates.exact > 0) lines.push(repeat(duplicates.exact));
+  const near = duplicates.normalized - duplicates.exact;
+  if (near > 0) lines.push(`${repeat(near)} but for case, spacing and punctuation`);
+  if (equalSides > 0) lines.push(`${rows(equalSides)} with equal \`chosen\` and \`rejected\``);
+  if (Object.keys(types).length > 1) {
+    const words = Object.entries(types).map(([type, count]) => `${formatNumber(count)} ${type}`);
+    lines.push(`rows of several types: ${words.join(', ')}`);
+  }
+  return lines.map((line) => colors.yellow(line));
+}
+
+/** A row without a tokenizer: what is learned stands out from what is not. */
+export function renderRow(row: Row, colors: Colors): string {
+  const lines = [colors.bold(row.where)];
+  const width = Math.max(LABEL, ...Object.keys(row.columns).map((name) => name.length));
+  for (const [name, value] of Object.entries(row.columns)) {
+    const learned = learnedColumns.has(name);
+    const paint = learned ? colors.green : colors.dim;
+    const turns = Array.isArray(value) && value.length > 0 && value.every(isMessage) ? value : undefined;
+    if (turns === undefined) {
+      const text = typeof value === 'string' ? value : JSON.stringify(value);
+      lines.push(`${name.padEnd(width)}  ${paint(visible(clip(text)))}`);
+      continue;
+    }
+    for (const [index, turn] of turns.entries()) {
+      const { role, content, ...rest } = turn as { role: string; content?: unknown };
+      const inside = Object.keys(rest).length === 0 ? '' : ` ${JSON.stringify(rest)}`;
+      const text = typeof content === 'string' ? content : JSON.stringify(content ?? '');
+      const color = name === 'messages' && role === 'assistant' ? colors.green : paint;
+      const label = index === 0 ? name : '';
+      lines.push(`${label.padEnd(width)}  ${colors.cyan(role)} ${color(visible(clip(text + inside)))}`);
+    }
+  }
+  return lines.join('\n');
+}
+
+/** Columns that are learned; of `messages`, the turns of the assistant. */
+const learnedColumns = new Set(['completion', 'completions', 'chosen', 'rejected', 'text']);
+const isMessage = (value: unknown): boolean => typeof value === 'object' && value !== null && 'role' in value;
+
+/** Characters shown of one cell or turn. */
+const SHOWN = 400;
+const clip = (text: string): string =>
+  text.length <= SHOWN ? text : `${text.slice(0, SHOWN / 2)} … ${text.slice(-SHOWN / 2)}`;
 
 export interface ViewOptions {
   readonly colors: Colors;

@@ -78,6 +78,7 @@ async function dryRun(method: TrainMethod, config: TrainerConfig, context: Comma
     formatTable([
       ['', 'value'],
       ['parameters', formatNumber(plan.parameters)],
+      ['trained', `${formatNumber(plan.trained)} (${percent(plan.trained / plan.parameters)})`],
       ['examples', formatNumber(plan.examples)],
       ['held-out examples', formatNumber(plan.evaluationExamples)],
       ['columns, median', formatNumber(plan.columns.median)],
@@ -98,6 +99,8 @@ async function dryRun(method: TrainMethod, config: TrainerConfig, context: Comma
       `(${typicalEfficiency} of ${gflops.toFixed(0)} GFLOP/s, measured now; small models reach less)`,
   );
 }
+
+const percent = (share: number): string => `${(100 * share).toPrecision(3)} %`;
 
 /** Shows what a run tells: a stage from its first call to its last unit, evaluations as lines that stay. */
 export function observeRun(progress: Progress): RunObserver {

@@ -144,7 +144,7 @@ function describeObject(schema: z.ZodType, parents: readonly string[], group: st
       type: typeText(child),
       placeholder: options.placeholder ?? placeholderOf(inner),
       isBoolean: inner instanceof z.ZodBoolean,
-      isList: inner instanceof z.ZodArray,
+      isList: isListSchema(inner),
       required: !child.safeParse(undefined).success,
       default: defaultOf(child),
       description: descriptionOf(child),
@@ -152,6 +152,13 @@ function describeObject(schema: z.ZodType, parents: readonly string[], group: st
       schema: child,
     };
   });
+}
+
+/** A list, or a list that may be written as its only item. */
+function isListSchema(schema: z.ZodType): boolean {
+  return schema instanceof z.ZodUnion
+    ? schema.options[0] instanceof z.ZodArray
+    : schema instanceof z.ZodArray;
 }
 
 /** `learningRate` → `learning-rate`. */

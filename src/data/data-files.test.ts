@@ -58,8 +58,10 @@ describe('sortSplits', () => {
     expect(() => sort(files, { readme: configs, config: 'text' })).toThrow(
       'set: expected one of the configurations pairs, texts, received text',
     );
-    expect(() => sort(['other.jsonl'], { readme: configs })).toThrow(
-      'set, README.md, split train: expected files that match pairs/*.jsonl, received other files, such as other.jsonl',
+    const elsewhere = sortSplits(['pairs/a.jsonl'], { readme: configs, where: 'set' });
+    expect(chooseSplit(elsewhere, 'train', 'set')).toEqual(['pairs/a.jsonl']);
+    expect(() => chooseSplit(elsewhere, 'heldout', 'set')).toThrow(
+      'set: expected the files that README.md names for the split heldout, received none of them',
     );
     // A head without configs, and one that is no YAML.
     for (const head of ['---\nlicense: mit\n---\n', '---\n{\n---\n', 'no head']) {

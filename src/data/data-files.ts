@@ -24,7 +24,7 @@ export type SplitFiles = ReadonlyMap<string, readonly string[]>;
  * @param paths relative, with `/`
  * @param readme text of README.md
  * @param config which of several configurations of the README. Default: the one named or marked as default, or the only one
- * @throws DataError when the README names files that are not there, or several configurations and none is chosen
+ * @throws DataError when the README has several configurations and none is chosen, or not the one that is
  */
 export function sortSplits(
   paths: readonly string[],
@@ -36,7 +36,7 @@ export function sortSplits(
 ): SplitFiles {
   const files = paths.filter(isDataFile).sort();
   const configs = readme === undefined ? [] : readConfigs(readme);
-  if (configs.length > 0) return splitsOfConfig(chooseConfig(configs, config, where), files, where);
+  if (configs.length > 0) return splitsOfConfig(chooseConfig(configs, config, where), files);
   if (config !== undefined) {
     throw new DataError({
       where,
@@ -131,18 +131,12 @@ function chooseConfig(configs: readonly Config[], wanted: string | undefined, wh
   });
 }
 
-function splitsOfConfig(config: Config, files: readonly string[], where: string): SplitFiles {
+/** A split whose files are not there is empty: of the hub, only the files of one may be here. */
+function splitsOfConfig(config: Config, files: readonly string[]): SplitFiles {
   const splits = new Map<string, string[]>();
   for (const [split, patterns] of config.files) {
     const matchers = patterns.map(globMatcher);
     const found = files.filter((file) => matchers.some((matches) => matches.test(file)));
-    if (found.length === 0) {
-      throw new DataError({
-        where: `${where}, README.md, split ${split}`,
-        expected: `files that match ${patterns.join(', ')}`,
-        received: files.length === 0 ? 'no data files' : `other files, such as ${files[0]}`,
-      });
-    }
     splits.set(split, found);
   }
   return splits;
@@ -168,7 +162,15 @@ export function chooseSplit(
   const names = [...splits.keys()];
   const split = wanted ?? (splits.has('train') || names.length !== 1 ? 'train' : names[0]!);
   const files = splits.get(split);
-  if (files !== undefined) return files;
+  if (files !== undefined && files.length > 0) return files;
+  if (files !== undefined) {
+    throw new DataError({
+      where,
+      expected: `the files that README.md names for the split ${split}`,
+      received: 'none of them',
+      fix: 'Bring them there, or correct `configs` in the head of README.md',
+    });
+  }
   const near = suggest(split, names);
   throw new DataError({
     where,

@@ -7,6 +7,7 @@ import {
   parsePreference,
   parsePromptCompletion,
   parsePromptOnly,
+  parseStepwise,
   parseUnpaired,
 } from './row-types.ts';
 import { splitCommonText } from './split-prompt.ts';
@@ -25,6 +26,7 @@ describe('row types', () => {
       { prompt: 'a', completion: 'b', label: true },
       { chosen: 'a', rejected: 'b' },
       { prompt: 'p', chosen: 'a', rejected: 'b', text: 'extra' },
+      { prompt: 'p', completions: ['a'], labels: [true] },
       { question: 'a' },
     ].map((columns) => detectRowType(row(columns)));
     expect(types).toEqual([
@@ -35,6 +37,7 @@ describe('row types', () => {
       'unpaired preference',
       'preference',
       'preference',
+      'stepwise supervision',
       undefined,
     ]);
   });
@@ -99,6 +102,23 @@ describe('row types', () => {
     expect(() => parsePreference(row({ chosen: start, rejected: [...start, assistant('no')] }))).toThrow(
       '`chosen`: expected a completion that is not empty',
     );
+  });
+
+  it('read steps with one label each', () => {
+    const steps = { prompt: 'q', completions: ['a', 'b'], labels: [true, false] };
+    expect(parseStepwise(row(steps))).toEqual({ where: 'd.jsonl, row 3', ...steps });
+    const refusals = [
+      [{ prompt: undefined }, 'expected a column `prompt`'],
+      [{ labels: undefined }, 'expected a column `labels`'],
+      [{ prompt: [user('q')] }, '`prompt`: expected a string'],
+      [{ completions: [] }, '`completions`: expected a list of at least one step'],
+      [{ completions: ['a', ' '] }, '`completions[1]`: expected a text that is not empty'],
+      [{ labels: [true] }, '`labels`: expected a list of 2, one for each step'],
+      [{ labels: [true, 1] }, '`labels[1]`: expected true or false, received 1'],
+    ] as const;
+    for (const [change, message] of refusals) {
+      expect(() => parseStepwise(row({ ...steps, ...change }))).toThrow(message);
+    }
   });
 
   it('read tools given as JSON text', () => {

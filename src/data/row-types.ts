@@ -41,11 +41,21 @@ export interface UnpairedRow extends PromptCompletionRow {
   readonly label: boolean;
 }
 
+/** A completion in steps, each right or wrong. Standard only. */
+export interface StepwiseRow {
+  readonly where: string;
+  readonly prompt: string;
+  readonly completions: readonly string[];
+  /** One for each step. */
+  readonly labels: readonly boolean[];
+}
+
 export type RowType =
   | 'language modeling'
   | 'prompt-completion'
   | 'preference'
   | 'unpaired preference'
+  | 'stepwise supervision'
   | 'prompt-only';
 
 const columnsOfType: Readonly<Record<RowType, string>> = {
@@ -53,6 +63,7 @@ const columnsOfType: Readonly<Record<RowType, string>> = {
   'prompt-completion': '`prompt` and `completion`',
   preference: '`chosen` and `rejected`, and `prompt` unless both begin with it',
   'unpaired preference': '`prompt`, `completion` and `label` (true or false)',
+  'stepwise supervision': '`prompt`, `completions` (a list of steps) and `labels` (true or false for each)',
   'prompt-only': '`prompt`',
 };
 
@@ -61,6 +72,7 @@ export function detectRowType({ columns }: Row): RowType | undefined {
   const has = (name: string): boolean => columns[name] !== undefined;
   if (has('chosen') && has('rejected')) return 'preference';
   if (has('prompt') && has('completion')) return has('label') ? 'unpaired preference' : 'prompt-completion';
+  if (has('prompt') && has('completions') && has('labels')) return 'stepwise supervision';
   if (has('messages') || has('text')) return 'language modeling';
   return has('prompt') ? 'prompt-only' : undefined;
 }
@@ -98,6 +110,30 @@ export function parseUnpaired(row: Row): UnpairedRow {
   if (label === undefined) throw missingColumn(row, 'label', 'unpaired preference');
   if (typeof label !== 'boolean') throw wrongColumn(row, 'label', 'true or false', label);
   return { ...readPromptCompletion(row, 'unpaired preference'), label };
+}
+
+/** Reads `prompt`, `completions` and `labels`. @throws DataError naming the row and what is missing, wrong or empty */
+export function parseStepwise(row: Row): StepwiseRow {
+  const prompt = readContent(row, 'prompt', 'stepwise supervision');
+  if (typeof prompt !== 'string') throw wrongColumn(row, 'prompt', 'a string', prompt);
+  const { completions, labels } = row.columns;
+  if (completions === undefined) throw missingColumn(row, 'completions', 'stepwise supervision');
+  if (labels === undefined) throw missingColumn(row, 'labels', 'stepwise supervision');
+  if (!Array.isArray(completions) || completions.length === 0) {
+    throw wrongColumn(row, 'completions', 'a list of at least one step', completions);
+  }
+  for (const [index, step] of completions.entries()) {
+    if (typeof step !== 'string' || step.trim() === '') {
+      throw wrongColumn(row, `completions[${index}]`, 'a text that is not empty', step);
+    }
+  }
+  if (!Array.isArray(labels) || labels.length !== completions.length) {
+    throw wrongColumn(row, 'labels', `a list of ${completions.length}, one for each step`, labels);
+  }
+  for (const [index, label] of labels.entries()) {
+    if (typeof label !== 'boolean') throw wrongColumn(row, `labels[${index}]`, 'true or false', label);
+  }
+  return { where: row.where, prompt, completions, labels };
 }
 
 /**

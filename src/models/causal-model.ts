@@ -1,3 +1,4 @@
+import type { HostArray } from '../core/host-tensor.ts';
 import type { Tensor, TensorType } from '../graph/tensor.ts';
 import { linear } from '../nn/linear.ts';
 import type { ParameterSpec } from '../nn/parameters.ts';
@@ -28,6 +29,17 @@ export interface CausalInput {
      * instead of the new entries. Only for models with `inPlaceCache`.
      */
     readonly inPlace?: boolean;
+  };
+  /**
+   * Earlier keys and values per layer [B, K, M, E], and `counted` int64 [B, M + T]: 1 for each token of the rows that counts,
+   * 0 for padding. Each layer then attends over old and new entries together and returns both, [B, K, M + T, E]. M may be 0
+   * when the program runs: for exported models, whose sizes are known only then. Excludes `past` and `segments`.
+   */
+  readonly history?: {
+    readonly layers: readonly LayerCache[];
+    readonly counted: Tensor;
+    /** Positions that rotary tables hold. */
+    readonly tableLength: number;
   };
   /** Keep only each layer's input for the gradient and compute the inside again: less memory, a third more time. */
   readonly rematerialize?: boolean;
@@ -60,8 +72,20 @@ export interface CausalModel {
   head(weights: Weights): Tensor;
   /** Logits are cap · tanh(hidden · headᵀ / cap) for this cap; hidden · headᵀ where it is left out. */
   readonly logitCap?: number;
+  /** How the model differs in training, where it does: dropout. Left out: it does not. */
+  readonly training?: TrainingForm;
   /** Multiply–add operations ×2 of a forward pass per token, without attention scores: 2 × matrix parameters used. */
   readonly matrixParameters: number;
+}
+
+/** A model as it is in training: with random numbers that come in as data, so that programs stay functions of their inputs. */
+export interface TrainingForm {
+  /** Inputs of a program over `tokens` tokens, B·T. */
+  types(tokens: number): Readonly<Record<string, TensorType>>;
+  /** Numbers for them: a function of the model's seed and of which micro-batch of which step it is. */
+  arrays(tokens: number, step: number, microBatch: number): Readonly<Record<string, HostArray>>;
+  /** The model over traced inputs. */
+  model(inputs: Readonly<Record<string, Tensor>>): CausalModel;
 }
 
 /** Logits [..., V] of final hidden states [..., D]. */

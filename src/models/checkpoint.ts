@@ -1,24 +1,16 @@
 /** Model folders in the Hugging Face layout, and llama2.c files: in; Hugging Face folders: out. */
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
-import { CheckpointError, DataError } from '../core/errors.ts';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { CheckpointError, ConfigError, DataError } from '../core/errors.ts';
 import { formatShape, sameShape } from '../core/shapes.ts';
 import { allocateParameters, type Parameters } from '../nn/parameters.ts';
+import { baseOfAdapter, isAdapterFolder, loadAdapter } from './adapter-folder.ts';
 import { type CausalModel, OUTPUT_EMBEDDINGS } from './causal-model.ts';
-import { cannotWrite, isSystemError } from './file-bytes.ts';
 import { decodeBFloat16, decodeFloat16, encodeBFloat16, encodeFloat16 } from './float16.ts';
 import { readGgufModel } from './gguf-model.ts';
 import { type HubOptions, locateModel } from './hub.ts';
 import { readLlama2c } from './llama2c.ts';
+import { isLoraModel } from './lora-model.ts';
 import { buildModel } from './registry.ts';
 import {
   readFolderHeader,
@@ -27,8 +19,9 @@ import {
   type WritableType,
   writeModelWeights,
 } from './safetensors.ts';
-import { SCORE_WEIGHT, scoreModel } from './score-model.ts';
+import { hasScoreHead, isScoreModel, SCORE_WEIGHT, scoreConfig, scoreModel } from './score-model.ts';
 import type { WeightSource } from './weight-source.ts';
+import { writeFiles, writeModelFolder } from './write-folder.ts';
 
 /** Contents of config.json, unknown keys included. */
 export type RawConfig = Readonly<Record<string, unknown>>;
@@ -52,6 +45,10 @@ export interface ReadOptions {
    * language model. Where the checkpoint has no such head it is 0; draw or train it. Left out: the model as it is stored.
    */
   readonly heads?: { readonly score: number };
+  /** Hears of numbers that were read, of how many. */
+  readonly onWeights?: (done: number, total: number) => void;
+  /** Folder of a LoRA adapter in PEFT's layout, to put over the model. */
+  readonly adapter?: string | undefined;
 }
 
 export interface LoadOptions extends ReadOptions, HubOptions {}
@@ -62,7 +59,8 @@ export interface LoadOptions extends ReadOptions, HubOptions {}
  * - a folder in the Hugging Face layout (config.json and safetensors, whole or in shards);
  * - a `.gguf` file, dequantised; a llama2.c `.bin` file;
  * - a hub id, `owner/name` or `owner/name@revision` (`owner/name/file.gguf` for one file): fetched into Hugging Face's cache
- *   first. A name whose first part is a folder here is a path.
+ *   first. A name whose first part is a folder here is a path;
+ * - a folder of a LoRA adapter alone, in PEFT's layout: its base model with the adapter over it.
  *
  * Numbers are read by ranges: at its peak it needs the float32 weights and some MiB.
  *
@@ -72,16 +70,53 @@ export interface LoadOptions extends ReadOptions, HubOptions {}
  * @example const { model, parameters } = await loadModel('HuggingFaceTB/SmolLM2-135M-Instruct', { revision: 'main' });
  */
 export async function loadModel(source: string, options: LoadOptions = {}): Promise<LoadedModel> {
-  return { ...readModel(await locateModel(source, options), options), source };
+  const place = await locateModel(source, options);
+  // The revision is that of the source, not of what belongs to it.
+  const { revision: _, ...others } = options;
+  if (options.adapter !== undefined) {
+    const adapter = await locateModel(options.adapter, others);
+    return { ...readModel(place, { ...options, adapter }), source };
+  }
+  if (isAdapterFolder(place)) {
+    const base = await locateModel(baseOfAdapter(place), others);
+    return { ...readModel(base, { ...options, adapter: place }), source };
+  }
+  return { ...readModel(place, options), source };
 }
 
 /** As `loadModel`, of a path, at once. */
-export function readModel(path: string, { dtype = 'F32', heads }: ReadOptions = {}): LoadedModel {
+export function readModel(path: string, { adapter, ...options }: ReadOptions = {}): LoadedModel {
+  if (adapter !== undefined) return putAdapter(readModel(path, options), adapter);
+  if (isAdapterFolder(path)) return putAdapter(readModel(baseOfAdapter(path), options), path);
+  return readPlainModel(path, options);
+}
+
+function putAdapter(base: LoadedModel, folder: string): LoadedModel {
+  if (isLoraModel(base.model)) {
+    throw new ConfigError({
+      where: `adapter ${folder}`,
+      expected: 'a model without adapter',
+      received: `"${base.source}", which has one`,
+      fix: 'Merge that one first: heed convert <in> <out> --to merged',
+    });
+  }
+  const adapted = loadAdapter(folder, base);
+  const scored = isScoreModel(adapted.model) && !hasScoreHead(base.config);
+  return {
+    ...base,
+    ...adapted,
+    // An adapter of a classifier brings the head that a language model lacks.
+    ...(scored ? { config: scoreConfig(base.config, {}) } : {}),
+    source: folder,
+  };
+}
+
+function readPlainModel(path: string, { dtype = 'F32', heads, onWeights }: ReadOptions): LoadedModel {
   const opened = openCheckpoint(path);
   const stored = buildModel(opened.config, opened.where);
   const model = heads === undefined ? stored : scoreModel(stored, heads.score);
   const parameters = allocateParameters(model.parameters);
-  opened.load(parameters, heads !== undefined);
+  opened.load(parameters, { newHead: heads !== undefined, onWeights });
   if (dtype !== 'F32') roundTo(dtype, parameters.flat);
   return { source: path, config: opened.config, model, parameters };
 }
@@ -91,8 +126,13 @@ interface OpenCheckpoint {
   readonly config: RawConfig;
   /** Where the config is, for messages. */
   readonly where: string;
-  /** Reads the weights. `newHead`: a score head that is not stored is left 0. */
-  load(parameters: Parameters, newHead: boolean): void;
+  load(parameters: Parameters, options: OpenOptions): void;
+}
+
+interface OpenOptions {
+  /** A score head that is not stored is left 0. */
+  readonly newHead: boolean;
+  readonly onWeights: ReadOptions['onWeights'];
 }
 
 function openCheckpoint(path: string): OpenCheckpoint {
@@ -106,8 +146,12 @@ function openCheckpoint(path: string): OpenCheckpoint {
   }
   const isFolder = statSync(path).isDirectory();
   const load =
-    (weights: () => ReadonlyMap<string, WeightSource>) => (parameters: Parameters, newHead: boolean) =>
-      placeWeights(path, weights(), parameters, newHead ? [SCORE_WEIGHT] : []);
+    (weights: () => ReadonlyMap<string, WeightSource>) =>
+    (parameters: Parameters, { newHead, onWeights }: OpenOptions) =>
+      placeWeights(path, weights(), parameters, {
+        optional: newHead ? [SCORE_WEIGHT] : [],
+        ...(onWeights === undefined ? {} : { onWeights }),
+      });
   if (isFolder) {
     const config = readModelConfig(path);
     return { config, where: join(path, 'config.json'), load: load(() => folderWeights(path)) };
@@ -219,14 +263,14 @@ const sourceOf = (tensor: StoredTensor): WeightSource => ({
  * `loadWeights` says.
  *
  * @param where what to call the checkpoint in errors
- * @param optional parameters that stay as they are where they are not stored
+ * @param options.optional parameters that stay as they are where they are not stored
  * @throws CheckpointError as `loadWeights`
  */
 export function placeWeights(
   where: string,
   given: ReadonlyMap<string, WeightSource>,
   parameters: Parameters,
-  optional: readonly string[] = [],
+  { optional = [], onWeights }: PlaceOptions = {},
 ): void {
   const stored = new Map(given);
   completeNames(stored, parameters);
@@ -257,7 +301,13 @@ export function placeWeights(
       });
     }
   }
-  for (const { name } of specs) stored.get(name)!.read(parameters.view(name));
+  let done = 0;
+  for (const { name } of specs) {
+    const view = parameters.view(name);
+    stored.get(name)!.read(view);
+    done += view.length;
+    onWeights?.(done, parameters.count);
+  }
 }
 
 /** Puts the first part of a parameter's name before names that are known only so. */
@@ -292,6 +342,10 @@ function placeOutputEmbedding(
 const preview = (names: readonly string[]): string =>
   names.length <= 8 ? names.join(', ') : `${names.slice(0, 8).join(', ')}, …`;
 
+interface PlaceOptions extends Pick<ReadOptions, 'onWeights'> {
+  readonly optional?: readonly string[];
+}
+
 export interface SaveOptions {
   readonly config: RawConfig;
   readonly parameters: Parameters;
@@ -303,6 +357,8 @@ export interface SaveOptions {
   readonly extra?: (folder: string) => void;
   /** Bytes above which the weights are divided into several files; 2 GB when left out. */
   readonly maxShardBytes?: number;
+  /** Hears of numbers that were written, of how many. */
+  readonly onWeights?: (done: number, total: number) => void;
 }
 
 const TORCH_NAMES: Readonly<Record<WritableType, string>> = {
@@ -312,57 +368,48 @@ const TORCH_NAMES: Readonly<Record<WritableType, string>> = {
 };
 
 /**
- * Writes a model folder under a temporary name beside it, then renames it: a reader never sees half a folder. An older
- * model folder of that name is replaced; between the two renames it is called `.<name>.<process>.partial.old`.
+ * Writes a model folder, whole or not at all (`writeModelFolder`).
  *
  * config.json keeps every key; only the element type is brought up to date, under the name it has there.
  *
- * @throws CheckpointError when the place cannot be written, or holds something that is no model folder
+ * @throws CheckpointError when the place cannot be written, or holds something that is no model folder, or when weights
+ *   lie in another model (an adapter's base)
  */
 export function saveModel(
   folder: string,
-  { config, parameters, dtype = 'F32', files = {}, extra, maxShardBytes }: SaveOptions,
+  { config, parameters, dtype = 'F32', files = {}, extra, maxShardBytes, onWeights }: SaveOptions,
 ): void {
-  const replaces = existsSync(folder);
-  if (replaces && !(statSync(folder).isDirectory() && isReplaceable(readdirSync(folder)))) {
+  if (parameters.frozenBytes > 0) {
     throw new CheckpointError({
       where: folder,
-      expected: 'a new name, an empty folder or an older model folder',
-      received: 'something else of this name',
-      fix: 'Name another folder',
+      expected: 'a model with all of its weights',
+      received: 'an adapter over the weights of another',
+      fix: 'Merge it first (mergeAdapter), or write the adapter alone (saveAdapter)',
     });
   }
-  // An absolute path, so that "." and a trailing slash have a name and a folder above.
-  const target = resolve(folder);
-  const temporary = join(dirname(target), `.${basename(target)}.${process.pid}.partial`);
-  const old = `${temporary}.old`;
-  try {
-    rmSync(temporary, { recursive: true, force: true });
-    mkdirSync(temporary, { recursive: true });
+  writeModelFolder(folder, (temporary) => {
     const typeKey = 'dtype' in config && !('torch_dtype' in config) ? 'dtype' : 'torch_dtype';
     const written = { ...config, [typeKey]: TORCH_NAMES[dtype] };
     writeFileSync(join(temporary, 'config.json'), `${JSON.stringify(written, null, 2)}\n`);
     writeModelWeights(
       temporary,
       parameters.specs.map(({ name, shape }) => ({ name, shape, data: parameters.view(name) })),
-      { dtype, ...(maxShardBytes === undefined ? {} : { maxShardBytes }) },
+      {
+        dtype,
+        ...(maxShardBytes === undefined ? {} : { maxShardBytes }),
+        ...(onWeights === undefined ? {} : { onTensor: countTo(parameters.count, onWeights) }),
+      },
     );
-    for (const [name, content] of Object.entries(files)) {
-      mkdirSync(dirname(join(temporary, name)), { recursive: true });
-      writeFileSync(join(temporary, name), content);
-    }
+    writeFiles(temporary, files);
     extra?.(temporary);
-    if (replaces) renameSync(target, old);
-    renameSync(temporary, target);
-    rmSync(old, { recursive: true, force: true });
-  } catch (cause) {
-    if (!existsSync(target) && existsSync(old)) renameSync(old, target);
-    if (existsSync(temporary)) rmSync(temporary, { recursive: true });
-    throw isSystemError(cause) ? cannotWrite(folder, cause) : cause;
-  }
+  });
 }
 
-/** Whether nothing is lost that saving does not write again: a folder that is empty or holds a model. */
-function isReplaceable(entries: readonly string[]): boolean {
-  return entries.length === 0 || entries.includes('config.json');
+/** Adds up pieces and tells the sum. */
+function countTo(total: number, tell: (done: number, total: number) => void): (count: number) => void {
+  let done = 0;
+  return (count) => {
+    done += count;
+    tell(done, total);
+  };
 }

@@ -2,12 +2,14 @@
 import { sizeOf } from '../core/shapes.ts';
 import { checkpoint } from '../graph/gradient.ts';
 import { cachedAttention } from '../graph/ops/cached-attention.ts';
+import { concat } from '../graph/ops/shape.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import {
   attention,
   cacheMask,
   causalAttention,
   causalMask,
+  countedMask,
   mergeHeads,
   packedMask,
   type ScoreOptions,
@@ -76,7 +78,7 @@ export function decoder(architecture: DecoderArchitecture): CausalModel {
   const layerMatrices = layers.parameters.filter(({ shape }) => shape.length === 2);
 
   function forward(weights: Weights, input: CausalInput) {
-    const { past, rematerialize = false } = input;
+    const { past, history, rematerialize = false } = input;
     const contexts = createContexts(kinds, input);
     let hidden = embed(weights, input); // [B, T, D]
     const cache: LayerCache[] = [];
@@ -84,6 +86,7 @@ export function decoder(architecture: DecoderArchitecture): CausalModel {
       const layer = createLayer(weights, `${layers.prefix}.${index}`, {
         ...contexts[index]!,
         ...(past === undefined ? {} : { past: { ...past, layer: past.layers[index]! } }),
+        ...(history === undefined ? {} : { history: history.layers[index]! }),
       });
       if (rematerialize) {
         [hidden] = checkpoint((x) => [block(x!, layer)[0]])(hidden) as [Tensor];
@@ -136,18 +139,24 @@ interface Context {
 /** Masks and rotary tables, made once for all layers that have them in common. */
 function createContexts(
   kinds: readonly LayerAttention[],
-  { ids, positions, segments, past }: CausalInput,
+  { ids, positions, segments, past, history }: CausalInput,
 ): readonly Context[] {
   const T = ids.shape[1]!;
   const cached = past?.layers[0]?.key.shape[2] ?? 0;
+  const length = history?.tableLength ?? T + cached;
   const tables = new Map<RopeConfig, RopeTables>();
   const masks = new Map<number | undefined, Pick<Context, 'mask' | 'pastMask'>>();
   for (const { rope, window } of kinds) {
-    if (rope !== undefined && !tables.has(rope)) tables.set(rope, ropeTables(rope, T + cached));
+    if (rope !== undefined && !tables.has(rope)) tables.set(rope, ropeTables(rope, length));
     if (masks.has(window)) continue;
     const recent = window === undefined ? undefined : { window, T };
     masks.set(window, {
-      mask: segments === undefined ? causalMask(T, window) : packedMask(segments, window),
+      mask:
+        history !== undefined
+          ? countedMask(history.counted, T, window)
+          : segments === undefined
+            ? causalMask(T, window)
+            : packedMask(segments, window),
       pastMask: past === undefined ? undefined : cacheMask(past.lengths, cached, recent),
     });
   }
@@ -161,10 +170,11 @@ function createContexts(
 
 interface LayerContext extends Context {
   readonly past?: { readonly layer: LayerCache; readonly lengths: Tensor; readonly inPlace?: boolean };
+  readonly history?: LayerCache;
 }
 
 function createLayer(weights: Weights, at: string, context: LayerContext): Layer {
-  const { kind, positions, tables, mask, pastMask, past } = context;
+  const { kind, positions, tables, mask, pastMask, past, history } = context;
   const scores: ScoreOptions = {
     ...(kind.scale === undefined ? {} : { scale: kind.scale }),
     ...(kind.cap === undefined ? {} : { cap: kind.cap }),
@@ -174,6 +184,10 @@ function createLayer(weights: Weights, at: string, context: LayerContext): Layer
     linear: (x, name) => linear(x, weights[`${at}.${name}.weight`]!, weights[`${at}.${name}.bias`]),
     rotate: (x) => (tables === undefined ? x : rotateHeads(x, positions, tables)),
     attend(query, key, value) {
+      if (history !== undefined) {
+        const all = { key: concat([history.key, key], 2), value: concat([history.value, value], 2) };
+        return { mixed: mergeHeads(attention(query, all.key, all.value, mask, scores)), cache: all };
+      }
       if (past?.inPlace === true) {
         const { mixed, ...cache } = cachedAttention(query, key, value, past.layer, past.lengths, kind.scale);
         return { mixed: mergeHeads(mixed), cache };

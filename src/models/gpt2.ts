@@ -9,12 +9,12 @@
 import { z } from 'zod';
 import { add, minimum } from '../graph/ops/elementwise.ts';
 import { embedding } from '../graph/ops/indexing.ts';
-import { matmul } from '../graph/ops/matmul.ts';
 import { layerNorm } from '../graph/ops/neural.ts';
 import { sliceAxis } from '../graph/ops/shape.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { activation, activationNames } from '../nn/activation.ts';
 import { splitHeads } from '../nn/attention.ts';
+import { conv1D } from '../nn/linear.ts';
 import { layerNormSpecs, matrix } from '../nn/parameter-specs.ts';
 import type { ParameterSpec } from '../nn/parameters.ts';
 import type { CausalModel } from './causal-model.ts';
@@ -51,7 +51,7 @@ export function gpt2(config: Gpt2Config): CausalModel {
   const normalize = (x: Tensor, weight: Tensor, bias: Tensor): Tensor =>
     layerNorm(x, weight, bias, config.layer_norm_epsilon);
   const transposed = (name: string, [inside, out]: readonly [number, number]): ParameterSpec[] => [
-    matrix(`${name}.weight`, [inside, out], std),
+    { ...matrix(`${name}.weight`, [inside, out], std), linear: 'in-out' },
     { name: `${name}.bias`, shape: [out], init: { kind: 'zeros' } },
   ];
 
@@ -97,7 +97,7 @@ export function gpt2(config: Gpt2Config): CausalModel {
     },
     block(x, { weight, attend }) {
       const affine = (input: Tensor, name: string): Tensor =>
-        add(matmul(input, weight(`${name}.weight`)), weight(`${name}.bias`));
+        conv1D(input, weight(`${name}.weight`), weight(`${name}.bias`));
       const ready = normalize(x, weight('ln_1.weight'), weight('ln_1.bias'));
       const fused = affine(ready, 'attn.c_attn'); // [B, T, 3·D]
       const heads = (part: number): Tensor => splitHeads(sliceAxis(fused, 2, part * D, (part + 1) * D), H);

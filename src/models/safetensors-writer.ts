@@ -23,6 +23,8 @@ export interface WriteOptions {
   readonly dtype?: WritableType;
   /** `__metadata__`; `{ format: 'pt' }` by default, which transformers asks for. */
   readonly metadata?: Readonly<Record<string, string>>;
+  /** Hears of each tensor that was written: how many numbers it has. */
+  readonly onTensor?: (count: number) => void;
 }
 
 /**
@@ -35,7 +37,7 @@ export interface WriteOptions {
 export function writeSafetensors(
   file: string,
   tensors: readonly TensorToWrite[],
-  { dtype = 'F32', metadata = { format: 'pt' } }: WriteOptions = {},
+  { dtype = 'F32', metadata = { format: 'pt' }, onTensor }: WriteOptions = {},
 ): void {
   const entries = new Map<string, unknown>([['__metadata__', metadata]]);
   let offset = 0;
@@ -60,7 +62,10 @@ export function writeSafetensors(
   header.set(json, 8);
   writeAtomically(file, (descriptor) => {
     writeFully(descriptor, header);
-    for (const { data } of tensors) writeTensor(descriptor, data, dtype);
+    for (const { data } of tensors) {
+      writeTensor(descriptor, data, dtype);
+      onTensor?.(data.length);
+    }
   });
 }
 

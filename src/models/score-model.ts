@@ -4,7 +4,7 @@
  */
 import { ConfigError } from '../core/errors.ts';
 import type { Rng } from '../core/rng.ts';
-import { allocateParameters, type Parameters } from '../nn/parameters.ts';
+import { allocateOver, allocateParameters, type Parameters } from '../nn/parameters.ts';
 import { type CausalModel, OUTPUT_EMBEDDINGS } from './causal-model.ts';
 import type { LoadedModel, RawConfig } from './checkpoint.ts';
 
@@ -77,6 +77,29 @@ export function scoreModelFrom(
     if (own !== undefined && own.length === view.length) view.set(own);
     else rng?.split(name).fillNormal(view, 1 / Math.sqrt(model.hiddenSize + 1));
   }
+  return { model, parameters };
+}
+
+/**
+ * A score model over the weights of a trunk, which are shared and frozen: only the head is its own. For adapters over one
+ * base. The head is made as by `scoreModelFrom`.
+ */
+export function scoreModelOver(
+  source: Pick<LoadedModel, 'model' | 'parameters'>,
+  { outputs = 1, rng }: { readonly outputs?: number; readonly rng?: Rng },
+): { readonly model: CausalModel; readonly parameters: Parameters } {
+  const plain = scoreModel(source.model, outputs);
+  const model = {
+    ...plain,
+    parameters: plain.parameters.map((spec) =>
+      spec.name === SCORE_WEIGHT ? spec : { ...spec, frozen: true },
+    ),
+  };
+  const parameters = allocateOver(model.parameters, source.parameters.arrays());
+  const view = parameters.view(SCORE_WEIGHT);
+  const own = source.parameters.has(SCORE_WEIGHT) ? source.parameters.view(SCORE_WEIGHT) : undefined;
+  if (own?.length === view.length) view.set(own);
+  else rng?.split(SCORE_WEIGHT).fillNormal(view, 1 / Math.sqrt(model.hiddenSize + 1));
   return { model, parameters };
 }
 

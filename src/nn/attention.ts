@@ -1,10 +1,10 @@
 /** Scaled dot-product attention with grouped key/value heads, masks and a cache. */
 import { checkShapes } from '../core/shapes.ts';
 import { customGradient } from '../graph/gradient.ts';
-import { constant, iota } from '../graph/ops/common.ts';
+import { constant, constantLike, iota } from '../graph/ops/common.ts';
 import { add, and, equal, less, lessEqual, mul, sub, where } from '../graph/ops/elementwise.ts';
 import { matmul } from '../graph/ops/matmul.ts';
-import { softmax, sum } from '../graph/ops/reduce.ts';
+import { cumulativeSum, softmax, sum } from '../graph/ops/reduce.ts';
 import { concat, reshape, sliceAxis, transpose } from '../graph/ops/shape.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { softCap } from './soft-cap.ts';
@@ -60,6 +60,23 @@ export function cacheMask(
   if (recent === undefined) return where(filled, 0, floatMasked());
   const positions = add(counts, reshape(iota(recent.T, 'int64'), [1, 1, recent.T, 1])); // [B, 1, T, 1]
   return where(and(filled, less(positions, add(entries, recent.window))), 0, floatMasked());
+}
+
+/**
+ * Additive mask [B, 1, T, S] of the last T of S tokens, by what counts: a position sees those at or before it that count.
+ * Everything is computed from the argument, so that it holds for sizes that only a run knows.
+ *
+ * @param counted int64 [B, S]: 1 for a token that counts, 0 for padding, wherever it is
+ * @param window of those, only the last `window` positions, its own included; all when left out
+ */
+export function countedMask(counted: Tensor, T: number, window?: number): Tensor {
+  const [B, S] = counted.shape as [number, number];
+  const places = sub(cumulativeSum(constantLike(counted, 1), 1), 1); // int64 [B, S]: 0 … S − 1
+  const to = reshape(places, [B, 1, 1, S]);
+  const from = reshape(sliceAxis(places, 1, S - T, S), [B, 1, T, 1]);
+  const earlier = and(reshape(less(0, counted), [B, 1, 1, S]), lessEqual(to, from));
+  const seen = window === undefined ? earlier : and(earlier, less(from, add(to, window)));
+  return where(seen, 0, floatMasked());
 }
 
 function floatMasked(): Tensor {

@@ -14,7 +14,7 @@ export const projection = (
   [out, inside]: readonly [number, number],
   { std, bias }: { readonly std: number; readonly bias: boolean },
 ): ParameterSpec[] => [
-  matrix(`${name}.weight`, [out, inside], std),
+  { ...matrix(`${name}.weight`, [out, inside], std), linear: 'out-in' },
   ...(bias ? [{ name: `${name}.bias`, shape: [out], init: { kind: 'zeros' as const } }] : []),
 ];
 

@@ -9,10 +9,12 @@ import { ConfigError, ShapeError } from '../core/errors.ts';
 import type { Rng } from '../core/rng.ts';
 import { formatShape, type Shape, sizeOf } from '../core/shapes.ts';
 import { sharedVector } from '../core/shared-vector.ts';
+import type { LinearLayout } from './linear.ts';
 
-/** How a new model draws a parameter. `std` is the standard deviation of a normal distribution around 0. */
+/** How a new model draws a parameter: around 0, with standard deviation `std`, or evenly in ±`bound`. */
 export type Initializer =
   | { readonly kind: 'normal'; readonly std: number }
+  | { readonly kind: 'uniform'; readonly bound: number }
   | { readonly kind: 'zeros' }
   | { readonly kind: 'ones' };
 
@@ -22,14 +24,24 @@ export interface ParameterSpec {
   readonly shape: Shape;
   /** Leave out for tensors that are always loaded; `initialize` refuses those. */
   readonly init?: Initializer;
+  /** How the matrix of a linear layer is stored; left out for everything else. Adapters attach to these. */
+  readonly linear?: LinearLayout;
+  /** Not trained: it has no gradient and no optimizer state. */
+  readonly frozen?: boolean;
 }
 
 /** Every tensor starts on such a boundary: a cache line, and the widest vector register. */
 const ALIGNMENT_FLOATS = 64 / Float32Array.BYTES_PER_ELEMENT;
 
+/** Arrays of frozen tensors by name: views of other parameters, which are shared and not copied. */
+export type FrozenArrays = Readonly<Record<string, Float32Array>>;
+
 /**
  * Named float32 tensors in one contiguous stretch of shared memory, in the order of their specs. Each starts at a
  * multiple of 64 bytes; the gaps are zero and must stay zero (a gradient, a moment or an update of 0 keeps them so).
+ *
+ * They may lie over frozen ones in other memory: `arrays`, `view` and `has` know both, and everything that trains
+ * (`specs`, `flat`, `count`, `like`) only what is trained.
  */
 export class Parameters {
   readonly specs: readonly ParameterSpec[];
@@ -41,9 +53,11 @@ export class Parameters {
   readonly count: number;
   readonly #layout: Layout;
   readonly #views = new Map<string, Float32Array>();
+  readonly #frozen: FrozenArrays;
 
   /** Use `allocateParameters`. The vector goes into the memory of `beside` where that is possible. */
-  constructor(layout: Layout, beside?: Float32Array) {
+  constructor(layout: Layout, beside?: Float32Array, frozen: FrozenArrays = {}) {
+    this.#frozen = frozen;
     this.specs = layout.specs;
     this.count = layout.count;
     this.#layout = layout;
@@ -56,12 +70,12 @@ export class Parameters {
   }
 
   has(name: string): boolean {
-    return this.#views.has(name);
+    return this.#views.has(name) || Object.hasOwn(this.#frozen, name);
   }
 
   /** Memory of one tensor, row-major. Throws `ShapeError` for an unknown name. */
   view(name: string): Float32Array {
-    const view = this.#views.get(name);
+    const view = this.#views.get(name) ?? this.#frozen[name];
     if (view === undefined) {
       throw new ShapeError({
         where: `Parameters.view(${JSON.stringify(name)})`,
@@ -75,12 +89,24 @@ export class Parameters {
 
   /** Views of all tensors by name: what `Executable.bind` takes. */
   arrays(): Record<string, Float32Array> {
-    return Object.fromEntries(this.#views);
+    return { ...this.#frozen, ...Object.fromEntries(this.#views) };
   }
 
-  /** New zeros of the same layout, for gradients; in the same memory, which makes updates fast. */
+  /** Bytes of the frozen tensors. */
+  get frozenBytes(): number {
+    return Object.values(this.#frozen).reduce((total, { byteLength }) => total + byteLength, 0);
+  }
+
+  /** New zeros for what is trained, for gradients; in the same memory, which makes updates fast. */
   like(): Parameters {
     return new Parameters(this.#layout, this.flat);
+  }
+
+  /** New memory with the same numbers for what is trained, over the same frozen arrays. */
+  copy(): Parameters {
+    const copy = new Parameters(this.#layout, this.flat, this.#frozen);
+    copy.flat.set(this.flat);
+    return copy;
   }
 
   /** Copies all numbers of a block with the same layout. Throws `ShapeError` when the layouts differ. */
@@ -114,19 +140,54 @@ export function allocateParameters(specs: readonly ParameterSpec[]): Parameters 
 }
 
 /**
- * Draws every parameter by its initializer: N(0, std²), zeros or ones. Each tensor draws from the stream of its own
+ * Zeroed memory for the specs that are not `frozen`, over arrays of those that are.
+ *
+ * @param frozen arrays of at least the frozen specs
+ * @throws ShapeError as `allocateParameters`, and when a frozen array is missing or of another size
+ */
+export function allocateOver(specs: readonly ParameterSpec[], frozen: FrozenArrays): Parameters {
+  const fixed = specs.filter((spec) => spec.frozen === true);
+  for (const { name, shape } of fixed) {
+    const size = frozen[name]?.length;
+    if (size === sizeOf(shape)) continue;
+    throw new ShapeError({
+      where: `allocateOver(${name})`,
+      expected: `an array of ${sizeOf(shape)} numbers for shape ${formatShape(shape)}`,
+      received: size === undefined ? 'none' : `${size}`,
+      fix: 'Pass the parameters of the base model',
+    });
+  }
+  return new Parameters(
+    layOut(specs.filter((spec) => spec.frozen !== true)),
+    undefined,
+    Object.fromEntries(fixed.map(({ name }) => [name, frozen[name]!])),
+  );
+}
+
+/**
+ * Draws every parameter by its initializer. Each tensor draws from the stream of its own
  * name, so that adding or reordering tensors leaves the others as they were.
  *
+ * @param specs those to draw; all when left out
  * @throws ConfigError when a tensor has no initializer.
  * @example initialize(parameters, createRng(0).split('initialize'));
  */
-export function initialize(parameters: Parameters, rng: Pick<Rng, 'split'>): void {
-  for (const { name, init } of parameters.specs) {
+export function initialize(
+  parameters: Parameters,
+  rng: Pick<Rng, 'split'>,
+  specs: readonly ParameterSpec[] = parameters.specs,
+): void {
+  for (const { name, init } of specs) {
     const view = parameters.view(name);
     switch (init?.kind) {
       case 'normal':
         rng.split(name).fillNormal(view, init.std);
         break;
+      case 'uniform': {
+        const stream = rng.split(name);
+        for (let i = 0; i < view.length; i++) view[i] = init.bound * (2 * stream.uniform(i) - 1);
+        break;
+      }
       case 'zeros':
         view.fill(0);
         break;

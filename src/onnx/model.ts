@@ -8,6 +8,8 @@ import type { TensorType } from '../graph/tensor.ts';
 /** A named graph input or output. */
 export interface OnnxValue extends TensorType {
   readonly name: string;
+  /** The shape as it is written, where a dimension has a name instead of a size; `shape` when left out. */
+  readonly dimensions?: readonly (number | string)[];
 }
 
 export interface OnnxNode {
@@ -23,6 +25,8 @@ export interface OnnxNode {
 /** A constant of the model. Without `data` it is external: only its name and type are in the file. */
 export interface OnnxInitializer extends OnnxValue {
   readonly data?: HostTensor['data'];
+  /** Where an external one is: the file beside the model, and the bytes in it. Left out: a file of its name. */
+  readonly external?: { readonly location: string; readonly offset: number; readonly length: number };
 }
 
 export interface OnnxModel {
@@ -108,15 +112,72 @@ function writeAttribute(writer: BinaryWriter, name: string, attribute: OnnxAttri
   writer.tag(20, WireType.Varint).int32(type);
 }
 
-function writeInitializer(writer: BinaryWriter, { name, dtype, shape, data }: OnnxInitializer): void {
+/**
+ * The bytes of `encodeOnnx` piece by piece, without copies of the initializers' data: for files of models.
+ *
+ * @example for (const piece of onnxPieces(model)) writeSync(descriptor, piece);
+ */
+export function* onnxPieces(model: OnnxModel): Generator<Uint8Array> {
+  const { initializers } = model;
+  const head = new BinaryWriter();
+  head.tag(1, WireType.Varint).int64(model.irVersion);
+  text(head, 2, model.producer);
+  for (const [domain, version] of Object.entries(model.opsets)) {
+    message(head, 8, () => {
+      text(head, 1, domain);
+      head.tag(2, WireType.Varint).int64(version);
+    });
+  }
+  const graph = new BinaryWriter();
+  writeGraph(graph, { ...model, initializers: [] });
+  const body = graph.finish();
+  // Each initializer is a message that ends with its raw data: its head names the lengths of both.
+  const parts = initializers.map(({ data, ...rest }) => {
+    const fields = new BinaryWriter();
+    if (data === undefined) writeInitializer(fields, rest);
+    else {
+      writeInitializerType(fields, rest);
+      fields.tag(9, WireType.LengthDelimited).uint32(data.byteLength);
+    }
+    const own = fields.finish();
+    const raw =
+      data === undefined ? undefined : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    const size = own.length + (raw?.length ?? 0);
+    const lead = new BinaryWriter().tag(5, WireType.LengthDelimited).uint32(size).finish();
+    return { lead, own, raw, size: lead.length + size };
+  });
+  const total = parts.reduce((sum, { size }) => sum + size, body.length);
+  head.tag(7, WireType.LengthDelimited).uint32(total);
+  yield head.finish();
+  yield body;
+  for (const { lead, own, raw } of parts) {
+    yield lead;
+    yield own;
+    if (raw !== undefined) yield raw;
+  }
+}
+
+function writeInitializerType(
+  writer: BinaryWriter,
+  { name, dtype, shape }: Pick<OnnxInitializer, 'name' | 'dtype' | 'shape'>,
+): void {
   packedInts(writer, 1, shape);
   writer.tag(2, WireType.Varint).int32(elementTypes[dtype]);
   text(writer, 8, name);
+}
+
+function writeInitializer(
+  writer: BinaryWriter,
+  { name, dtype, shape, data, external }: OnnxInitializer,
+): void {
+  writeInitializerType(writer, { name, dtype, shape });
   if (data === undefined) {
-    message(writer, 13, () => {
-      text(writer, 1, 'location');
-      text(writer, 2, name);
-    });
+    for (const [key, value] of Object.entries(external ?? { location: name })) {
+      message(writer, 13, () => {
+        text(writer, 1, key);
+        text(writer, 2, String(value));
+      });
+    }
     writer.tag(14, WireType.Varint).int32(1);
   } else {
     writer
@@ -125,15 +186,18 @@ function writeInitializer(writer: BinaryWriter, { name, dtype, shape, data }: On
   }
 }
 
-function writeValue(writer: BinaryWriter, { name, dtype, shape }: OnnxValue): void {
+function writeValue(writer: BinaryWriter, { name, dtype, shape, dimensions = shape }: OnnxValue): void {
   text(writer, 1, name);
   message(writer, 2, () =>
     message(writer, 1, () => {
       writer.tag(1, WireType.Varint).int32(elementTypes[dtype]);
       // Written even when empty: a type without a shape means an unknown rank, not a scalar.
       message(writer, 2, () => {
-        for (const dimension of shape) {
-          message(writer, 1, () => writer.tag(1, WireType.Varint).int64(dimension));
+        for (const dimension of dimensions) {
+          message(writer, 1, () => {
+            if (typeof dimension === 'number') writer.tag(1, WireType.Varint).int64(dimension);
+            else text(writer, 2, dimension);
+          });
         }
       });
     }),

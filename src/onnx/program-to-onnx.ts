@@ -12,6 +12,23 @@ export interface OnnxOptions {
   readonly name?: string;
   /** Inputs to write as initializers, with their numbers: they leave the model's inputs. */
   readonly constants?: Readonly<Record<string, HostArray>>;
+  /** Sizes that only a run knows; the program was traced with stand-ins for them. Default: none. */
+  readonly openSizes?: readonly OpenSize[];
+}
+
+/**
+ * A size that only a run knows. The program is traced with a stand-in, a number so odd that every size which contains it shows
+ * it as a factor: `value` must divide no other size of the program. A sum of two open sizes (past and new tokens) is one more
+ * open size with a stand-in of its own, the sum of theirs.
+ */
+export interface OpenSize {
+  readonly name: string;
+  /** The stand-in. */
+  readonly value: number;
+  /** Where a run reads it: input and axis; or of which open sizes it is the difference. */
+  readonly from:
+    | { readonly input: string; readonly axis: number }
+    | { readonly minuend: string; readonly subtrahend: string };
 }
 
 /** Standard operators of ONNX 1.16, and ONNX Runtime's fused ones. */
@@ -35,15 +52,15 @@ export function programToOnnx(program: Program, options: OnnxOptions = {}): Uint
 
 /** As `programToOnnx`, but before encoding: engines keep large initializers out of the protobuf. */
 export function lowerProgram(program: Program, options: OnnxOptions = {}): OnnxModel {
-  const { name = 'program', constants = {} } = options;
-  const builder = new ModelBuilder();
+  const { name = 'program', constants = {}, openSizes = [] } = options;
+  const builder = new ModelBuilder(openSizes);
   const names = new Map<Tensor, string>();
   const inputs: OnnxValue[] = [];
   for (const input of program.inputs) {
     const { dtype, shape } = input.tensor;
     names.set(input.tensor, builder.claim(input.name));
     const data = constants[input.name];
-    if (data === undefined) inputs.push({ name: input.name, dtype, shape });
+    if (data === undefined) inputs.push({ name: input.name, dtype, shape, ...builder.dimensions(shape) });
     else builder.initializers.push({ name: input.name, dtype, shape, data });
   }
   for (const constant of Object.keys(constants)) {
@@ -75,6 +92,7 @@ export function lowerProgram(program: Program, options: OnnxOptions = {}): OnnxM
     name: builder.nameOutput(names.get(tensor)!, wanted),
     dtype: tensor.dtype,
     shape: tensor.shape,
+    ...builder.dimensions(tensor.shape),
   }));
   const { nodes, initializers } = builder.finish();
   return {
@@ -131,6 +149,13 @@ class ModelBuilder implements Lowering {
   private readonly renameable = new Set<string>();
   private readonly renamed = new Map<string, string>();
   private scope = '';
+  private readonly openNames = new Map<string, string>();
+
+  private readonly openSizes: readonly OpenSize[];
+
+  constructor(openSizes: readonly OpenSize[]) {
+    this.openSizes = openSizes;
+  }
 
   /** Names the nodes that follow after one operation, so that profiles can be read back. */
   begin(scope: string): void {
@@ -155,12 +180,22 @@ class ModelBuilder implements Lowering {
   }
 
   constant({ dtype, shape, data }: HostTensor): string {
+    const open = shape.find((size) => typeof this.factor(size) !== 'number');
+    if (open !== undefined) {
+      throw new EngineError({
+        where: this.scope,
+        expected: 'constants of a size that is known',
+        received: `${formatShape(shape)}, where ${open} stands for a size that only a run knows`,
+        fix: 'Compute it from an input',
+      });
+    }
     // float64 is host arithmetic: models compute in float32.
     if (dtype === 'float64') return this.store('float32', shape, Float32Array.from(data as Float64Array));
     return this.store(dtype, shape, data);
   }
 
   ints(values: readonly number[]): string {
+    if (values.some((value) => typeof this.factor(value) !== 'number')) return this.openInts(values);
     return this.store('int64', [values.length], BigInt64Array.from(values, BigInt));
   }
 
@@ -169,6 +204,60 @@ class ModelBuilder implements Lowering {
     if (data instanceof BigInt64Array) data[0] = BigInt(value);
     else data[0] = value;
     return this.store(dtype, [], data);
+  }
+
+  /** Names of dimensions, where any is open. */
+  dimensions(shape: Shape): { dimensions?: readonly (number | string)[] } {
+    const dimensions = shape.map((size) => {
+      const factor = this.factor(size);
+      if (typeof factor === 'number') return factor;
+      return [...(factor.rest === 1 ? [] : [factor.rest]), ...factor.sizes.map(({ name }) => name)].join(
+        ' * ',
+      );
+    });
+    return dimensions.every((dimension) => typeof dimension === 'number') ? {} : { dimensions };
+  }
+
+  /** A size as a product of open sizes and a rest; the size itself where none is in it. */
+  private factor(value: number): number | { readonly sizes: readonly OpenSize[]; readonly rest: number } {
+    const sizes: OpenSize[] = [];
+    let rest = value;
+    for (const size of this.openSizes) {
+      while (rest !== 0 && rest % size.value === 0) {
+        sizes.push(size);
+        rest /= size.value;
+      }
+    }
+    return sizes.length === 0 ? value : { sizes, rest };
+  }
+
+  /** A list of sizes, computed when the model runs. */
+  private openInts(values: readonly number[]): string {
+    const parts = values.map((value) => {
+      const factor = this.factor(value);
+      if (typeof factor === 'number') return this.ints([factor]);
+      const known = factor.rest === 1 ? [] : [this.ints([factor.rest])];
+      return [...known, ...factor.sizes.map(({ name }) => this.openSize(name))].reduce(
+        (product, next) => this.node('Mul', [product, next])[0]!,
+      );
+    });
+    if (parts.length === 1) return parts[0]!;
+    return this.node('Concat', parts, { attributes: { axis: { int: 0 } } })[0]!;
+  }
+
+  /** An open size as a list of one, computed once. */
+  private openSize(name: string): string {
+    const known = this.openNames.get(name);
+    if (known !== undefined) return known;
+    const { from } = this.openSizes.find((size) => size.name === name)!;
+    const [value] =
+      'input' in from
+        ? this.node('Shape', [from.input], {
+            attributes: { start: { int: from.axis }, end: { int: from.axis + 1 } },
+          })
+        : this.node('Sub', [this.openSize(from.minuend), this.openSize(from.subtrahend)]);
+    this.openNames.set(name, value!);
+    return value!;
   }
 
   private store(dtype: DType, shape: Shape, data: HostArray): string {

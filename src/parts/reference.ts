@@ -91,7 +91,9 @@ function scoreProgram(model: CausalModel, rows: number, columns: number) {
 export function scoreKey(examples: readonly TokenExample[], config: object, parameters: Parameters): string {
   const hash = createHash('sha256');
   hash.update('sequence-log-probs 1\n').update(JSON.stringify(config));
-  hash.update(new Uint8Array(parameters.flat.buffer, parameters.flat.byteOffset, parameters.flat.byteLength));
+  const vectors = parameters.frozenBytes === 0 ? [parameters.flat] : Object.values(parameters.arrays());
+  for (const { buffer, byteOffset, byteLength } of vectors)
+    hash.update(new Uint8Array(buffer, byteOffset, byteLength));
   for (const { ids, mask } of examples) {
     hash.update(Uint32Array.of(ids.length)).update(Int32Array.from(ids)).update(Uint8Array.from(mask));
   }

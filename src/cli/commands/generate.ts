@@ -15,6 +15,9 @@ import { formatNumber } from '../format.ts';
 const config = z.strictObject({
   ...section('Model and prompts', {
     model: field(z.string(), { placeholder: 'folder' }).describe('Hugging Face folder or llama2.c .bin file'),
+    adapter: field(z.string().optional(), { placeholder: 'folder' }).describe(
+      'LoRA adapter in PEFT’s layout to put over the model; a folder of an adapter may also stand as the model',
+    ),
     tokenizer: field(z.string().optional(), { placeholder: 'folder' }).describe(
       'when it is not beside the model',
     ),
@@ -71,7 +74,7 @@ export const command = defineCommand({
     'generate --model runs/sft/model --data prompts.jsonl --output out.jsonl',
   ],
   async run(settings, { output, progress, clock }) {
-    const { model, parameters } = await loadModel(settings.model);
+    const { model, parameters } = await loadModel(settings.model, { adapter: settings.adapter });
     const tokenizer = await loadTokenizer(settings.tokenizer ?? settings.model);
     checkTokenizerFits(tokenizer, { vocabSize: model.vocabSize, where: settings.model });
     const rows = await readPrompts(settings);

@@ -19,7 +19,9 @@ const rowsFile = (name: string, rows: readonly object[]): string => {
   return path;
 };
 
-async function inspect(data: string, ...flags: string[]) {
+const inspect = (data: string, ...flags: string[]) => run(data, '--model', folder, ...flags);
+
+async function run(data: string, ...flags: string[]) {
   let stdout = '';
   let stderr = '';
   const host: Host = {
@@ -33,7 +35,7 @@ async function inspect(data: string, ...flags: string[]) {
     onSignal: () => () => {},
     exit: () => {},
   };
-  const code = await runProgram(['inspect', data, '--model', folder, '--quiet', ...flags], commands, host);
+  const code = await runProgram(['inspect', data, '--quiet', ...flags], commands, host);
   const records = flags.includes('--json')
     ? stdout
         .trimEnd()
@@ -56,8 +58,15 @@ describe('heed inspect', () => {
         '',
         '1 row of type prompt-completion, at most 512 tokens',
         '',
+        'column      rows  missing  median  95 %  longest  holds (lengths in characters)',
+        'prompt         1        0       2     2        2  text',
+        'completion     1        0       3     3        3  text',
+        '',
         '          rows  tokens  shortest  median  95 %  longest  cut  tokens cut  trained',
         'sequence     1       7         7       7     7        7  0 %           0   57.1 %',
+        '',
+        'sequence, tokens',
+        `  0–7  ${'█'.repeat(40)}  1`,
         '',
       ].join('\n'),
     );
@@ -108,6 +117,7 @@ describe('heed inspect', () => {
         median: 5,
         p95: 7,
         longest: 7,
+        histogram: [{ from: 0, to: 8, count: 2 }],
         truncated: 0,
         truncatedTokens: 0,
         split: 0,
@@ -116,6 +126,67 @@ describe('heed inspect', () => {
       },
       rejected: expect.objectContaining({ tokens: 8, trained: 4, trainedShare: 0.5 }),
     });
+  });
+
+  it('needs no model to show rows, columns, lengths, repeated rows and equal sides', async () => {
+    const pair = { prompt: 'Why?', chosen: 'So.', rejected: 'No' };
+    const data = rowsFile('plain.jsonl', [
+      { ...pair, id: 1 },
+      { ...pair, id: 2 },
+      { ...pair, prompt: 'why' },
+      { prompt: 'x', chosen: 'y', rejected: 'y' },
+    ]);
+    const { code, stdout } = await run(data, '--rows', '1');
+    expect(code).toBe(2); // the last row states no preference
+    expect(stdout.split('\n')).toEqual([
+      `${data}, row 1`,
+      'prompt     Why?',
+      'chosen     So.',
+      'rejected   No',
+      'id         1',
+      '',
+      '4 rows of type preference',
+      '',
+      'column    rows  missing  median  95 %  longest  holds (lengths in characters)',
+      'prompt       4        0       3     4        4  text',
+      'chosen       4        0       3     3        3  text',
+      'rejected     4        0       2     2        2  text',
+      'id           2        2       –     –        –  number',
+      '',
+      '1 row repeats an earlier one',
+      '1 row repeats an earlier one but for case, spacing and punctuation',
+      '1 row with equal `chosen` and `rejected`',
+      '',
+      '1 row refused; training stops at the first, or leaves them out with --refused drop',
+      '  1 × expected `chosen` and `rejected` to differ. Remove the row: it states no preference',
+      `    first ${data}, row 4: received equal completions`,
+      '',
+    ]);
+    const { records } = await run(data, '--rows', '1', '--json');
+    expect(records[0]).toEqual({ event: 'row', where: `${data}, row 1`, columns: { ...pair, id: 1 } });
+    expect(records[1]).toMatchObject({
+      event: 'summary',
+      files: [data],
+      converter: null,
+      types: { preference: 4 },
+      duplicates: { exact: 1, normalized: 2 },
+      equalSides: 1,
+      refused: 1,
+    });
+  });
+
+  it('converts well-known forms and shows conversations by role, steps as one sequence', async () => {
+    const data = rowsFile('alpaca.jsonl', [{ instruction: 'Add', input: '1, 2', output: '3' }]);
+    const { code, stdout } = await run(data);
+    expect({ code, lines: stdout.split('\n').slice(1, 3) }).toEqual({
+      code: 0,
+      lines: ['prompt      user Add⏎⏎1, 2', 'completion  assistant 3'],
+    });
+    expect((await run(data, '--from', 'none')).stderr).toContain(
+      'received columns instruction, input, output',
+    );
+    const steps = rowsFile('steps.jsonl', [{ prompt: 'q', completions: ['a', 'b'], labels: [true, false] }]);
+    expect((await inspect(steps)).stdout).toContain('trained  │a│⏎│b│</s>│');
   });
 
   it('ends with 2 when training would refuse rows, and says why once for each reason', async () => {

@@ -1,14 +1,26 @@
-/** `heed inspect`: tokens, masks and cuts of a data set, before any compute is spent. */
+/** `heed inspect`: what a data set holds, and with a model its tokens, masks and cuts, before any compute is spent. */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { field, section } from '../../core/config.ts';
 import { ConfigError, DataError } from '../../core/errors.ts';
+import { rowForms } from '../../data/converters.ts';
+import { openData } from '../../data/data-source.ts';
+import { countData, summarizeLengths } from '../../data/data-stats.ts';
 import { describeExample, type ExampleDescription } from '../../data/describe-example.ts';
 import { createEncoder, type Encoder } from '../../data/encoder.ts';
-import { readRows } from '../../data/read-rows.ts';
 import type { Row } from '../../data/row.ts';
-import { detectRowType, type RowType } from '../../data/row-types.ts';
+import {
+  detectRowType,
+  parseLanguageModeling,
+  parsePreference,
+  parsePromptCompletion,
+  parsePromptOnly,
+  parseStepwise,
+  parseUnpaired,
+  type RowType,
+} from '../../data/row-types.ts';
+import { locateModel } from '../../models/hub.ts';
 import { loadTokenizer } from '../../tokenizer/load-tokenizer.ts';
 import { checkTokenizerFits, type Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand } from '../command.ts';
@@ -16,9 +28,13 @@ import { formatNumber } from '../format.ts';
 import {
   countSequence,
   emptyCount,
+  renderColumns,
   renderExample,
+  renderHistogram,
   renderRefused,
+  renderRow,
   renderSummary,
+  renderWarnings,
   type SequenceCount,
   summarizeCount,
 } from '../inspect-view.ts';
@@ -28,16 +44,21 @@ const rowTypes = [
   'prompt-completion',
   'preference',
   'unpaired preference',
+  'stepwise supervision',
   'prompt-only',
 ] as const satisfies readonly RowType[];
 
 const config = z.strictObject({
   ...section('Model and data', {
     data: field(z.string(), { placeholder: 'file' }).describe(
-      'rows: JSON Lines, plain or .gz, in a TRL column format',
+      'rows: a file (JSON Lines, JSON, CSV, Parquet; also .gz and .zst), a folder with splits, or a data set of the hub',
     ),
-    model: field(z.string(), { placeholder: 'folder' }).describe(
-      'model or tokenizer: a Hugging Face folder, or a llama2.c .bin file',
+    split: field(z.string().optional()).describe('of a folder or a data set of the hub; train when left out'),
+    from: field(z.enum(rowForms).default('auto')).describe(
+      'what the rows are, when they are not in the columns of TRL; auto tells by the first row',
+    ),
+    model: field(z.string().optional(), { placeholder: 'folder' }).describe(
+      'model or tokenizer, to see tokens, masks and cuts: a Hugging Face folder, a hub id, a .gguf or a llama2.c .bin file',
     ),
     tokenizer: field(z.string().optional(), { placeholder: 'folder' }).describe(
       'tokenizer folder or file, when it is not beside the model',
@@ -61,7 +82,7 @@ const config = z.strictObject({
     ),
   }),
   ...section('View', {
-    rows: field(z.int().min(0).default(3)).describe('rows shown token by token'),
+    rows: field(z.int().min(0).default(3)).describe('rows shown'),
     showTokens: field(z.int().min(2).default(400)).describe(
       'tokens shown of a sequence; the middle of a longer one is left out',
     ),
@@ -76,64 +97,58 @@ export const command = defineCommand({
   config,
   positionals: ['data'],
   examples: [
+    'inspect data/pairs --split test',
     'inspect rows.jsonl --model models/small',
     'inspect pairs.jsonl.gz --model models/small --rows 1 --max-length 256',
   ],
   async run(settings, { output, progress }) {
-    const tokenizer = await loadTokenizer(settings.tokenizer ?? settings.model);
-    const context = await modelContext(settings.model);
-    if (context !== undefined) {
-      checkTokenizerFits(tokenizer, {
-        vocabSize: context.vocabSize,
-        where: settings.tokenizer ?? settings.model,
-      });
-    }
-    const limit = context?.maxPositions ?? Number.POSITIVE_INFINITY;
-    const maxLength = settings.maxLength ?? Math.min(512, limit);
-    if (maxLength > limit) {
-      throw new ConfigError({
-        where: '--max-length',
-        expected: `at most ${limit}, the context of ${settings.model}`,
-        received: String(maxLength),
-        fix: `Set --max-length ${limit}`,
-      });
-    }
-    const encoder = createEncoder(tokenizer, {
-      maxLength,
-      truncation: settings.truncation,
-      learn: settings.learn,
-      ...(settings.appendEos ? {} : { stop: 'none' }),
-    });
+    const view =
+      settings.model === undefined ? undefined : await openView({ ...settings, model: settings.model });
+    const source = await openData(settings.data, { split: settings.split, from: settings.from });
+    if (source.converter !== undefined) progress.note(`rows read as ${source.converter}`);
 
     const counts = new Map<string, SequenceCount>();
     const refused: DataError[] = [];
+    const counter = countData();
     let read = 0;
     let shown = 0;
     let type = settings.type;
-    const stage = progress.start('tokenize', { unit: 'rows' });
-    for await (const row of readRows(settings.data)) {
+    const stage = progress.start(view === undefined ? 'read' : 'tokenize', { unit: 'rows' });
+    for await (const { value: row } of source.rows.from()) {
       type ??= requireType(row);
       read++;
+      counter.add(row);
       try {
-        const sequences = describeRow(row, type, encoder, tokenizer);
-        for (const [name, example] of sequences) {
-          const count = counts.get(name) ?? emptyCount();
-          countSequence(count, example);
-          counts.set(name, count);
-        }
-        if (shown < settings.rows) {
-          shown++;
+        if (view === undefined) {
+          parseRow(row, type);
+          if (shown < settings.rows) {
+            shown++;
+            output.text(`${renderRow(row, output.colors)}\n`);
+            output.record({ event: 'row', where: row.where, columns: row.columns });
+          }
+        } else {
+          const sequences = describeRow(row, type, view.encoder, view.tokenizer);
           for (const [name, example] of sequences) {
-            const title = sequences.length === 1 ? row.where : `${row.where}, ${name}`;
-            output.text(`${renderExample(title, example, { ...output, showTokens: settings.showTokens })}\n`);
-            output.record({
-              event: 'example',
-              where: row.where,
-              sequence: name,
-              truncated: example.truncated,
-              boundary: example.boundary,
-              tokens: example.tokens,
-            });
+            const count = counts.get(name) ?? emptyCount();
+            countSequence(count, example);
+            counts.set(name, count);
+          }
+          if (shown < settings.rows) {
+            shown++;
+            for (const [name, example] of sequences) {
+              const title = sequences.length === 1 ? row.where : `${row.where}, ${name}`;
+              output.text(
+                `${renderExample(title, example, { ...output, showTokens: settings.showTokens })}\n`,
+              );
+              output.record({
+                event: 'example',
+                where: row.where,
+                sequence: name,
+                truncated: example.truncated,
+                boundary: example.boundary,
+                tokens: example.tokens,
+              });
+            }
           }
         }
       } catch (error) {
@@ -145,16 +160,26 @@ export const command = defineCommand({
     }
     stage.end();
 
-    output.text(
-      `${formatNumber(read)} ${read === 1 ? 'row' : 'rows'} of type ${type}, at most ${formatNumber(maxLength)} tokens\n`,
-    );
-    if (counts.size > 0) output.text(renderSummary(counts));
+    const { rows: _, ...stats } = counter.stats();
+    const limit = view === undefined ? '' : `, at most ${formatNumber(view.maxLength)} tokens`;
+    output.text(`${formatNumber(read)} ${read === 1 ? 'row' : 'rows'} of type ${type}${limit}\n`);
+    output.text(renderColumns(counter.stats()));
+    if (counts.size > 0) output.text(`\n${renderSummary(counts)}`);
+    for (const [name, { lengths }] of counts) {
+      const { histogram } = summarizeLengths(lengths);
+      output.text(`\n${renderHistogram(`${name}, tokens`, histogram, output.colors)}`);
+    }
+    const warnings = renderWarnings(counter.stats(), output.colors);
+    if (warnings.length > 0) output.text(`\n${warnings.join('\n')}`);
     if (refused.length > 0) output.text(`\n${renderRefused(refused, output.colors)}`);
     output.record({
       event: 'summary',
       rows: read,
       type,
-      maxLength,
+      files: source.files,
+      converter: source.converter ?? null,
+      ...stats,
+      ...(view === undefined ? {} : { maxLength: view.maxLength }),
       sequences: Object.fromEntries([...counts].map(([name, count]) => [name, summarizeCount(count)])),
       refused: refused.length,
       reasons: refused.slice(0, REASONS).map(({ message }) => message),
@@ -162,6 +187,60 @@ export const command = defineCommand({
     return refused.length === 0 ? 0 : 2;
   },
 });
+
+interface TokenView {
+  readonly tokenizer: Tokenizer;
+  readonly encoder: Encoder;
+  readonly maxLength: number;
+}
+
+/** The tokenizer and the encoder of a model, with the length that training would use. */
+async function openView(settings: z.output<typeof config> & { readonly model: string }): Promise<TokenView> {
+  const { model, truncation, learn } = settings;
+  const where = settings.tokenizer ?? model;
+  const tokenizer = await loadTokenizer(where);
+  const context = await modelContext(await locateModel(model, { weights: false }));
+  if (context !== undefined) checkTokenizerFits(tokenizer, { vocabSize: context.vocabSize, where });
+  const limit = context?.maxPositions ?? Number.POSITIVE_INFINITY;
+  const maxLength = settings.maxLength ?? Math.min(512, limit);
+  if (maxLength > limit) {
+    throw new ConfigError({
+      where: '--max-length',
+      expected: `at most ${limit}, the context of ${model}`,
+      received: String(maxLength),
+      fix: `Set --max-length ${limit}`,
+    });
+  }
+  const stop = settings.appendEos ? {} : ({ stop: 'none' } as const);
+  return {
+    tokenizer,
+    encoder: createEncoder(tokenizer, { maxLength, truncation, learn, ...stop }),
+    maxLength,
+  };
+}
+
+/** Checks a row without a tokenizer. @throws DataError */
+function parseRow(row: Row, type: RowType): void {
+  switch (type) {
+    case 'language modeling':
+      parseLanguageModeling(row);
+      return;
+    case 'prompt-completion':
+      parsePromptCompletion(row);
+      return;
+    case 'preference':
+      parsePreference(row);
+      return;
+    case 'unpaired preference':
+      parseUnpaired(row);
+      return;
+    case 'stepwise supervision':
+      parseStepwise(row);
+      return;
+    case 'prompt-only':
+      parsePromptOnly(row);
+  }
+}
 
 /** Vocabulary and context of a model without reading its weights; undefined for a folder that holds a tokenizer only. */
 async function modelContext(
@@ -212,6 +291,12 @@ function describeRow(
     case 'unpaired preference': {
       const { example, label } = encoder.unpaired(row);
       return [[label ? 'desirable' : 'undesirable', describeExample(example, tokenizer)]];
+    }
+    case 'stepwise supervision': {
+      // As it is trained on: the steps one after the other.
+      const { where, prompt, completions } = parseStepwise(row);
+      const columns = { prompt, completion: completions.join('\n') };
+      return [['steps', describeExample(encoder.supervised({ where, columns }), tokenizer)]];
     }
     case 'prompt-only': {
       const { ids, truncated } = encoder.prompt(row);

@@ -170,7 +170,8 @@ const unaryRows: OpRow[] = unaryCases.map(
   }),
 );
 
-const { add, sub, mul, div, maximum, minimum, pow, clamp, where, cast, full, not, and, or } = elementwise;
+const { add, sub, mul, div, remainder, maximum, minimum, pow, clamp, where, cast, full, not, and, or } =
+  elementwise;
 
 const mismatch = (name: string, f: (a: Tensor, b: Tensor) => Tensor): NonNullable<OpRow['rejects']> => [
   [
@@ -293,6 +294,17 @@ const arithmeticRows: OpRow[] = [
     gradientAt: [...pairs(0.5, 2), [extremes, others]],
     agreeAt: [[f32([1, -1, 0]), f32([0, 0, 0])]],
     rejects: mismatch('div', div),
+  },
+  {
+    title: 'remainder',
+    covers: [remainder, elementwise.remainderOp],
+    apply: remainder,
+    // The sign is that of the divisor: −7 = −3·3 + 2. 2⁵² − 1 = 67 108 869·67 108 859 + 24.
+    inputs: [i64([7, -7, 7, 4503599627370495]), i64([3, 3, -3, 67108859])],
+    outputs: [i64([1, 2, -2, 24])],
+    rejects: [
+      [() => remainder(placeholder([2]), placeholder([2])), /remainder: expected a tensor of int32.*float32/],
+    ],
   },
   {
     title: 'maximum',

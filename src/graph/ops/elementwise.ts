@@ -304,6 +304,13 @@ export const divOp = binary({
   lower: 'Div',
   dtypes: numeric,
 });
+/** a − b·⌊a/b⌋ of integers: the remainder with the sign of b. */
+export const remainderOp = binary({
+  name: 'remainder',
+  f: (a, b) => ((a % b) + b) % b,
+  lower: 'Mod',
+  dtypes: ['int32', 'int64'],
+});
 /** Ties share the gradient equally, as in PyTorch. */
 export const maximumOp = binary({
   name: 'maximum',
@@ -365,6 +372,7 @@ export const sub = binaryFunction(subOp);
 export const mul = binaryFunction(mulOp);
 /** a / b; integers truncate towards zero. */
 export const div = binaryFunction(divOp);
+export const remainder = binaryFunction(remainderOp);
 export const maximum = binaryFunction(maximumOp);
 export const minimum = binaryFunction(minimumOp);
 export const equal = binaryFunction(equalOp);

@@ -30,7 +30,7 @@ async function run(overrides: Partial<PpoConfig> = {}, more: RunOptions = {}) {
     ...{ learningRate: 0.01, klCoefficient: 0.01, ...overrides },
   });
   const policy = tinyModel(4);
-  const reference = tinyModel(4).parameters;
+  const reference = tinyModel(4);
   if (more.resume !== undefined) policy.parameters.flat.set(more.resume.weights);
   const records: MetricRecord[] = [];
   let saved: { state: TrainerState; weights: Float32Array } | undefined;

@@ -22,7 +22,8 @@ import {
   type Row,
 } from '../../data/index.ts';
 import { evaluatePairs } from '../../eval/calibration.ts';
-import { isScoreModel, scoreConfig, scoreModelFrom } from '../../models/score-model.ts';
+import { mergeAdapter } from '../../models/merge-adapter.ts';
+import { isScoreModel, scoreConfig, scoreModelFrom, scoreModelOver } from '../../models/score-model.ts';
 import { scoreForward } from '../../parts/forward.ts';
 import { bradleyTerryLoss } from '../../parts/loss/bradley-terry.ts';
 import { defineMethod, type FinishContext, trainMetrics } from '../../parts/method.ts';
@@ -67,11 +68,14 @@ export const btRm = defineMethod<typeof config, RewardPair>({
     metric('max_reward', 'highest score of the batch'),
     metric('eval_ece', 'expected calibration error of σ(margin) on held-out pairs, 0 to 1, after training'),
   ],
-  adapt(loaded, { config: { seed }, tokenizer }) {
+  adapt(loaded, { config: { seed, lora }, tokenizer }) {
     if (isScoreModel(loaded.model)) return loaded;
+    const trunk = mergeAdapter(loaded);
+    const rng = createRng(seed).split('head');
     return {
       ...loaded,
-      ...scoreModelFrom(loaded, { rng: createRng(seed).split('head') }),
+      // An adapter leaves the trunk as it is: no copy.
+      ...(lora ? scoreModelOver(loaded, { rng }) : scoreModelFrom(trunk, { rng })),
       config: scoreConfig(loaded.config, tokenizer),
     };
   },

@@ -2,6 +2,8 @@
 import { z } from 'zod';
 import { field, section } from '../../core/config.ts';
 import { scheduleKinds } from '../../optim/schedule.ts';
+import { dataFields } from './data-fields.ts';
+import { loraFields } from './lora-fields.ts';
 
 /** The shared fields; a method spreads them into its own schema and replaces defaults where its paper does. */
 export const trainerFields = {
@@ -12,11 +14,9 @@ export const trainerFields = {
     tokenizer: field(z.string().optional(), { placeholder: 'folder' }).describe(
       'tokenizer folder or file, when it is not beside the model',
     ),
-    data: field(z.string(), { aliases: ['datasetName', 'dataset'], placeholder: 'file' }).describe(
-      'training rows: JSON Lines, plain or .gz, in a TRL column format',
-    ),
+    ...dataFields,
     evaluationData: field(z.string().optional(), { aliases: ['evalData'], placeholder: 'file' }).describe(
-      'held-out rows of the same format',
+      'held-out rows of the same format; of a folder the split validation, test or train',
     ),
     evaluationShare: field(z.number().min(0).max(0.9).default(0)).describe(
       'share of the training rows held out, when there is no evaluationData',
@@ -79,6 +79,7 @@ export const trainerFields = {
       'compute layers again for the gradient: less memory, about a third more time',
     ),
   }),
+  ...loraFields,
   ...section('Evaluation and files', {
     logEvery: field(z.int().positive().default(10), { aliases: ['loggingSteps'] }).describe(
       'steps between log records',

@@ -67,7 +67,7 @@ export function createLearner<E>(options: LearnerOptions<E>): Learner<E> {
   return {
     runner,
     async update(batch, learningRate, where) {
-      const { totals, weight } = await accumulate(runner, step, batch, gradients, settings);
+      const { totals, weight } = await accumulate(runner, options, batch, gradients);
       const loss = (totals.loss ?? 0) / weight;
       const norm = globalNorm(gradients.flat);
       requireFinite(where, loss, norm, gradients, parameters);
@@ -86,10 +86,9 @@ export function createLearner<E>(options: LearnerOptions<E>): Learner<E> {
 /** Gradient of the batch's mean loss into `gradients`; returns the sums. */
 async function accumulate<E>(
   runner: StepRunner<E>,
-  step: TrainStep<E>,
+  { step, optimizer, settings }: Pick<LearnerOptions<E>, 'step' | 'optimizer' | 'settings'>,
   batch: readonly E[],
   gradients: Parameters,
-  settings: Pick<LearnerSettings, 'microBatchSize' | 'bucket'>,
 ): Promise<{ totals: Totals; weight: number }> {
   const weight = batch.reduce((total, example) => total + step.weight(example), 0);
   if (weight === 0) {
@@ -107,8 +106,10 @@ async function accumulate<E>(
     settings.microBatchSize,
     settings.bucket,
   );
-  for (const [index, part] of parts.entries()) {
-    addTotals(totals, await runner.accumulate(part, 1 / weight, gradients, index === 0), step.combine);
+  const { steps } = optimizer.state();
+  for (const [microBatch, part] of parts.entries()) {
+    const at = { step: steps, microBatch };
+    addTotals(totals, await runner.accumulate(part, 1 / weight, gradients, at), step.combine);
   }
   return { totals, weight };
 }

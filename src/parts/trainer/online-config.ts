@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { field, section } from '../../core/config.ts';
 import { trainerFields } from './config.ts';
+import { dataFields } from './data-fields.ts';
 
 const {
   evaluationData: _evaluationData,
@@ -18,11 +19,9 @@ const inFiles = { group: 'Evaluation and files' };
 
 export const onlineFields = {
   ...shared,
-  data: field(z.string(), {
-    aliases: ['datasetName', 'dataset'],
-    placeholder: 'file',
-    group: 'Model and data',
-  }).describe('prompts: JSON Lines, plain or .gz, with `prompt` as text or messages'),
+  data: field(dataFields.data, { group: 'Model and data' }).describe(
+    'rows with `prompt` as text or messages: a file, a folder with splits, or a data set of the hub; several: a,b or the flag again',
+  ),
   maxLength: field(z.int().min(2).default(512), { group: 'Model and data' }).describe(
     'longest prompt in tokens; prompt and completion together must fit the context of the model',
   ),

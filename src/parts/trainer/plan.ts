@@ -10,7 +10,9 @@ import { stepProgram } from './programs.ts';
 import { columnBucket, loadInputs, type RunObserver, trainerSettings } from './run-training.ts';
 
 export interface TrainingPlan {
+  /** All numbers of the model, and those that are trained. */
   readonly parameters: number;
+  readonly trained: number;
   readonly examples: number;
   readonly evaluationExamples: number;
   readonly steps: number;
@@ -55,13 +57,14 @@ export async function planTraining(
   const accumulates = settings.microBatchSize < settings.batchSize;
   const moments = config.optimizer === 'sgd' ? (config.momentum === 0 ? 0 : 1) : 2;
   const memory = {
-    weights: vector,
+    weights: vector + parameters.frozenBytes,
     gradients: accumulates ? 2 * vector : vector,
     optimizer: moments * vector,
     activations: peakActivationBytes(program(columns.longest)),
   };
   return {
-    parameters: parameters.count,
+    parameters: model.parameters.reduce((total, { shape }) => total + sizeOf(shape), 0),
+    trained: parameters.count,
     examples: training.examples.length,
     evaluationExamples: evaluation?.examples.length ?? 0,
     steps: settings.totalSteps,

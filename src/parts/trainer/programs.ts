@@ -1,4 +1,5 @@
 /** The two programs of a step: loss with gradients, and loss alone. */
+import { sizeOf } from '../../core/shapes.ts';
 import type { Engine, Executable } from '../../engine/engine.ts';
 import { createProgramCache } from '../../engine/program-cache.ts';
 import { gradients } from '../../graph/gradient.ts';
@@ -18,8 +19,8 @@ const gradientPrefix = 'gradient:';
 const sumPrefix = 'sum:';
 
 /**
- * Program of a micro-batch: inputs are the weights, the batch and, with gradients, `scale`; outputs are `sum:…` and,
- * with gradients, `gradient:<parameter>` of scale · loss.
+ * Program of a micro-batch: inputs are the weights, the batch and, with gradients, `scale` and what the model needs in
+ * training; outputs are `sum:…` and, with gradients, `gradient:<parameter>` of scale · loss for all that is not frozen.
  */
 export function stepProgram<E>(
   model: CausalModel,
@@ -28,19 +29,22 @@ export function stepProgram<E>(
   columns: number,
   options: { readonly withGradients: boolean; readonly rematerialize: boolean },
 ): Program {
-  const names = model.parameters.map(({ name }) => name);
+  const training = options.withGradients ? model.training : undefined;
   const types: Record<string, TensorType> = {
     ...weightTypes(model),
     ...step.types(rows, columns),
+    ...training?.types(tokensOf(step, rows, columns)),
     ...(options.withGradients ? { scale: { dtype: 'float32' as const, shape: [] } } : {}),
   };
   return trace(types, (inputs) => {
-    const weights = Object.fromEntries(names.map((name) => [name, inputs[name]!]));
-    const { loss, sums } = step.trace({ model, weights, rematerialize: options.rematerialize }, inputs);
+    const weights = Object.fromEntries(model.parameters.map(({ name }) => [name, inputs[name]!]));
+    const policy = { model: training?.model(inputs) ?? model, weights, rematerialize: options.rematerialize };
+    const { loss, sums } = step.trace(policy, inputs);
     const outputs = Object.fromEntries(
       Object.entries({ loss, ...sums }).map(([name, tensor]) => [sumPrefix + name, tensor]),
     );
     if (!options.withGradients) return outputs;
+    const names = model.parameters.filter(({ frozen }) => frozen !== true).map(({ name }) => name);
     const byParameter = gradients(
       mul(loss, inputs.scale!),
       names.map((name) => weights[name]!),
@@ -52,10 +56,21 @@ export function stepProgram<E>(
   });
 }
 
+/** Tokens of a forward pass over a micro-batch, B·T. */
+function tokensOf<E>(step: TrainStep<E>, rows: number, columns: number): number {
+  return sizeOf(step.types(rows, columns).ids?.shape ?? [0]);
+}
+
+/** Which micro-batch of which optimizer step: what random numbers of the training form depend on. */
+export interface MicroBatchIndex {
+  readonly step: number;
+  readonly microBatch: number;
+}
+
 /** Runs micro-batches of one step, with programs cached by their shape. */
 export interface StepRunner<E> {
-  /** Adds the gradient of loss · scale over a micro-batch to `into` (or overwrites it when `first`); returns its sums. */
-  accumulate(batch: MicroBatch<E>, scale: number, into: Parameters, first: boolean): Promise<Totals>;
+  /** Adds the gradient of loss · scale over a micro-batch to `into` (overwrites it with the first); returns its sums. */
+  accumulate(batch: MicroBatch<E>, scale: number, into: Parameters, at: MicroBatchIndex): Promise<Totals>;
   /** The sums alone. */
   evaluate(batch: MicroBatch<E>): Promise<Totals>;
   dispose(): void;
@@ -88,6 +103,7 @@ export function createStepRunner<E>(
     batch: MicroBatch<E>,
     scale: number | undefined,
     target?: Parameters,
+    at?: MicroBatchIndex,
   ): Promise<Totals> => {
     const executable = await compiled(batch, scale !== undefined);
     const gradientArrays = Object.fromEntries(
@@ -98,6 +114,9 @@ export function createStepRunner<E>(
         ...weights,
         ...step.arrays(batch.examples, batch.rows, batch.columns),
         ...(scale === undefined ? {} : { scale: Float32Array.of(scale) }),
+        ...(at === undefined
+          ? {}
+          : model.training?.arrays(tokensOf(step, batch.rows, batch.columns), at.step, at.microBatch)),
       },
       gradientArrays,
     );
@@ -108,10 +127,10 @@ export function createStepRunner<E>(
     );
   };
   return {
-    async accumulate(batch, scale, into, first) {
-      if (first) return run(batch, scale, into);
+    async accumulate(batch, scale, into, at) {
+      if (at.microBatch === 0) return run(batch, scale, into, at);
       scratch ??= parameters.like();
-      const totals = await run(batch, scale, scratch);
+      const totals = await run(batch, scale, scratch, at);
       addInto(into.flat, scratch.flat);
       return totals;
     },

@@ -13,7 +13,9 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { CheckpointError, ConfigError } from '../../core/errors.ts';
 import { sizeOf } from '../../core/shapes.ts';
-import { loadWeights, type RawConfig, saveModel } from '../../models/checkpoint.ts';
+import { loadAdapterWeights, saveAdapter } from '../../models/adapter-folder.ts';
+import { loadWeights, type RawConfig, type SaveOptions, saveModel } from '../../models/checkpoint.ts';
+import type { LoraModel } from '../../models/lora-model.ts';
 import { readHeader, readTensor, type WritableType, writeSafetensors } from '../../models/safetensors.ts';
 import type { Parameters } from '../../nn/parameters.ts';
 import type { MetricRecord, TrainerState } from './trainer.ts';
@@ -30,6 +32,10 @@ export interface RunFolderOptions {
   readonly modelConfig: RawConfig;
   /** Tokenizer and further files of the model folder. */
   readonly modelFiles: Readonly<Record<string, Uint8Array>>;
+  /** Where an adapter is trained: its model, and where the base lies. Folders then hold the adapter alone. */
+  readonly adapter?: { readonly model: LoraModel; readonly base: string };
+  /** Text of the model's README.md, from the run's records. */
+  readonly card?: (history: readonly MetricRecord[]) => string;
 }
 
 export interface RunFolder {
@@ -92,6 +98,10 @@ export function openRunFolder(options: RunFolderOptions): RunFolder {
       .filter((step) => step !== undefined)
       .map(Number)
       .sort((a, b) => a - b);
+  const write = (path: string, written: Omit<SaveOptions, 'config'>): void =>
+    options.adapter === undefined
+      ? saveModel(path, { config: options.modelConfig, ...written })
+      : saveAdapter(path, { ...options.adapter, ...written });
   const checkpointPath = (step: number): string => join(folder, `checkpoint-${step}`);
 
   return {
@@ -102,8 +112,7 @@ export function openRunFolder(options: RunFolderOptions): RunFolder {
     },
     saveCheckpoint(state, parameters) {
       const path = checkpointPath(state.step);
-      saveModel(path, {
-        config: options.modelConfig,
+      write(path, {
         parameters,
         files: {
           ...options.modelFiles,
@@ -131,7 +140,8 @@ export function openRunFolder(options: RunFolderOptions): RunFolder {
       if (step === undefined) return undefined;
       const path = checkpointPath(step);
       const stored = readTrainerState(path, options.fingerprint);
-      loadWeights(path, parameters);
+      if (options.adapter === undefined) loadWeights(path, parameters);
+      else loadAdapterWeights(path, parameters);
       const moments: Record<string, Float32Array> = {};
       const vectors: Record<string, Float32Array> = {};
       for (const [name, tensor] of readHeader(join(path, 'optimizer.safetensors'))) {
@@ -152,11 +162,14 @@ export function openRunFolder(options: RunFolderOptions): RunFolder {
     },
     saveModel(parameters, dtype, files = {}) {
       const path = join(folder, 'model');
-      saveModel(path, {
-        config: options.modelConfig,
+      write(path, {
         parameters,
         dtype,
-        files: { ...options.modelFiles, ...files },
+        files: {
+          ...(options.card === undefined ? {} : { 'README.md': options.card(history) }),
+          ...options.modelFiles,
+          ...files,
+        },
       });
       return path;
     },

@@ -1,24 +1,24 @@
 /** One run of an online method, from a resolved configuration to a saved model. */
 import { basename, join } from 'node:path';
-import { ConfigError } from '../../core/errors.ts';
 import { createEncoder, encodeRows } from '../../data/index.ts';
-import { type LoadedModel, loadModel, readModel } from '../../models/checkpoint.ts';
-import { isScoreModel, scoreModelFrom } from '../../models/score-model.ts';
 import { checkTokenizerFits, loadTokenizer, type Tokenizer } from '../../tokenizer/index.ts';
 import type { OnlineMethod } from '../online-method.ts';
 import type { RolloutPrompt } from '../rollout/rollout.ts';
 import { readRewardCard } from '../scorer/reward-card.ts';
 import { rewardModelScorer } from '../scorer/reward-model-scorer.ts';
+import { readTrainingRows } from './data-fields.ts';
 import type { OnlineHooks } from './online.ts';
+import { loadOnlineModels } from './online-models.ts';
+import { runCard } from './run-card.ts';
 import { openRunFolder } from './run-folder.ts';
-import { copyOf, type OnlineRunConfig, runOnline } from './run-online.ts';
+import { type OnlineRunConfig, runOnline } from './run-online.ts';
 import {
+  adapterOf,
   columnBucket,
   fingerprint,
   noteReport,
   type RunContext,
   type RunSummary,
-  readAll,
   storedTypes,
 } from './run-training.ts';
 
@@ -41,19 +41,12 @@ export async function runOnlineTraining(
   { engine, configText, clock, interrupted, observer, onRollouts }: OnlineRunContext,
 ): Promise<RunSummary> {
   const started = clock();
-  const policy = loadPolicy(config.model);
-  const rewardModel = await loadModel(config.rewardModel);
+  const { policy, reference, critic, rewardModel } = await loadOnlineModels(config);
   const tokenizer = await loadTokenizer(config.tokenizer ?? config.model);
-  const { vocabSize } = policy.model;
-  checkTokenizerFits(tokenizer, { vocabSize, where: config.tokenizer ?? config.model });
-  if (rewardModel.model.vocabSize !== vocabSize) {
-    throw new ConfigError({
-      where: '--reward-model',
-      expected: `the policy's vocabulary of ${vocabSize} tokens`,
-      received: String(rewardModel.model.vocabSize),
-      fix: 'Use a reward model with the same tokenizer',
-    });
-  }
+  checkTokenizerFits(tokenizer, {
+    vocabSize: policy.model.vocabSize,
+    where: config.tokenizer ?? config.model,
+  });
   const { prompts, rows } = await loadPrompts(config, tokenizer, observer);
 
   const folder = config.output ?? join('runs', `${method.id}-${basename(config.model)}`);
@@ -66,10 +59,17 @@ export async function runOnlineTraining(
     saveLimit: config.saveLimit,
     modelConfig: policy.config,
     modelFiles: Object.fromEntries(tokenizer.files),
+    ...adapterOf(policy.model, config.model),
+    card: (history) =>
+      runCard(
+        {
+          ...{ method, model: config.model, data: [config.data].flat(), configText },
+          modelConfig: policy.config,
+        },
+        history,
+      ),
   });
-  // Reference and critic start from the policy as loaded: copy it before a checkpoint replaces its weights.
-  const reference = copyOf(policy.parameters);
-  const critic = scoreModelFrom(config.criticFrom === 'reward-model' ? rewardModel : policy, {});
+  // Reference and critic were made from the policy as loaded, before a checkpoint replaces its weights.
   const resume = config.resume ? run.loadCheckpoint(policy.parameters) : undefined;
   if (config.resume) {
     const { step } = resume ?? {};
@@ -116,23 +116,12 @@ export async function runOnlineTraining(
   }
 }
 
-function loadPolicy(folder: string): LoadedModel {
-  const policy = readModel(folder);
-  if (!isScoreModel(policy.model)) return policy;
-  throw new ConfigError({
-    where: '--model',
-    expected: 'a language model',
-    received: `"${folder}", which has a score head`,
-    fix: 'Name the supervised model here, and this one as --reward-model',
-  });
-}
-
 async function loadPrompts(
   config: OnlineTrainingConfig,
   tokenizer: Tokenizer,
   observer: RunContext['observer'],
 ): Promise<{ prompts: RolloutPrompt[]; rows: number }> {
-  const rows = await readAll(config.data, config.maxRows);
+  const rows = await readTrainingRows(config);
   const { maxLength, truncation, refused } = config;
   const encoder = createEncoder(tokenizer, { maxLength, truncation });
   const { examples, report } = encodeRows(rows, (row) => ({ ...encoder.prompt(row), row }), { refused });

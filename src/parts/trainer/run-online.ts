@@ -2,6 +2,8 @@
 import { ConfigError } from '../../core/errors.ts';
 import { createRng, type Rng } from '../../core/rng.ts';
 import type { Engine } from '../../engine/engine.ts';
+import { isLoraModel } from '../../models/lora-model.ts';
+import { scoreLoraFrom } from '../../models/lora-score.ts';
 import { scoreModelFrom } from '../../models/score-model.ts';
 import type { Parameters } from '../../nn/parameters.ts';
 import { createSchedule } from '../../optim/schedule.ts';
@@ -25,8 +27,8 @@ export interface OnlineRunOptions<C extends OnlineRunConfig = OnlineRunConfig> {
   readonly config: C;
   /** Trained in place. */
   readonly policy: Weighted;
-  /** Weights of the frozen reference; a copy of the policy's as they are now when left out. */
-  readonly reference?: Parameters;
+  /** Frozen; when left out, a copy of the policy's weights as they are now (of its adapter, where it has one). */
+  readonly reference?: Weighted;
   /** A score model, trained in place; the policy's trunk with a head of zeros when left out. */
   readonly critic?: Weighted;
   readonly scorer: Scorer;
@@ -55,8 +57,8 @@ export async function runOnline(
 ): Promise<OnlineResult & { readonly critic: Weighted; readonly reference: Weighted }> {
   const { engine, step, config, policy, scorer, prompts, stopIds, decode } = options;
   checkSizes(options);
-  const reference = { model: policy.model, parameters: options.reference ?? copyOf(policy.parameters) };
-  const critic = options.critic ?? scoreModelFrom(policy, {});
+  const reference = options.reference ?? { model: policy.model, parameters: policy.parameters.copy() };
+  const critic = options.critic ?? criticFrom(policy);
   const miniBatchSize = Math.min(config.miniBatchSize ?? config.batchSize, config.batchSize);
   const warmup = config.criticWarmup ?? 0;
   const stepsPerIteration = config.updateEpochs * Math.ceil(config.batchSize / miniBatchSize);
@@ -103,11 +105,11 @@ export async function runOnline(
   return { ...result, critic, reference };
 }
 
-/** Parameters of the same layout and numbers. */
-export function copyOf(parameters: Parameters): Parameters {
-  const copy = parameters.like();
-  copy.copyFrom(parameters);
-  return copy;
+/** A score model that starts as a model's trunk with a head of 0; over the same base where that has an adapter. */
+export function criticFrom({ model, parameters }: Weighted): Weighted {
+  return isLoraModel(model)
+    ? scoreLoraFrom({ model, parameters })
+    : scoreModelFrom({ model, parameters }, {});
 }
 
 function checkSizes({ config, policy: { model }, prompts, critic }: OnlineRunOptions): void {

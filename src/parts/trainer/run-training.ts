@@ -3,9 +3,12 @@ import { createHash } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import { ConfigError, DataError } from '../../core/errors.ts';
 import { createRng } from '../../core/rng.ts';
-import { type EncodeReport, type Row, readRows } from '../../data/index.ts';
+import type { EncodeReport, Row } from '../../data/index.ts';
 import type { Engine } from '../../engine/engine.ts';
+import { baseNameOf } from '../../models/adapter-folder.ts';
+import type { CausalModel } from '../../models/causal-model.ts';
 import { loadModel } from '../../models/checkpoint.ts';
+import { isLoraModel } from '../../models/lora-model.ts';
 import type { Parameters } from '../../nn/parameters.ts';
 import { adam, adamW, type Optimizer, type Range, sgd } from '../../optim/optimizer.ts';
 import { createSchedule } from '../../optim/schedule.ts';
@@ -13,7 +16,10 @@ import { checkTokenizerFits, loadTokenizer } from '../../tokenizer/index.ts';
 import { stepsPerEpoch } from '../batches.ts';
 import type { TrainMethod } from '../method.ts';
 import type { TrainerConfig } from './config.ts';
-import { openRunFolder } from './run-folder.ts';
+import { readHeldOutRows, readTrainingRows } from './data-fields.ts';
+import { withLora } from './lora-fields.ts';
+import { runCard } from './run-card.ts';
+import { openRunFolder, type RunFolderOptions } from './run-folder.ts';
 import { type MetricRecord, type TrainerSettings, train } from './trainer.ts';
 
 /** What a run tells the outside while it goes on. */
@@ -43,6 +49,9 @@ export interface RunSummary {
   readonly milliseconds: number;
 }
 
+/** Encoded rows are kept from so many rows on; fewer are encoded in less time than one notices. */
+const cachedRows = 2000;
+
 /** Columns are padded to a multiple of this many tokens. */
 export const columnBucket = 16;
 
@@ -58,12 +67,14 @@ export async function runTraining(
 ): Promise<RunSummary> {
   const { engine, observer, clock } = context;
   const started = clock();
-  const { loaded, encodeContext, training, evaluation, rows } = await loadInputs(method, config, observer);
+  const output =
+    config.output ?? join('runs', `${method.id}-${basename(config.model).replace(/\.bin$/, '')}`);
+  const cacheFolder = join(dirname(output), '.cache');
+  const inputs = await loadInputs(method, config, observer, cacheFolder);
+  const { loaded, encodeContext, training, evaluation, rows } = inputs;
   const { model, parameters } = loaded;
   const { tokenizer } = encodeContext;
 
-  const output =
-    config.output ?? join('runs', `${method.id}-${basename(config.model).replace(/\.bin$/, '')}`);
   const run = openRunFolder({
     folder: output,
     overwrite: config.overwrite,
@@ -73,19 +84,28 @@ export async function runTraining(
     saveLimit: config.saveLimit,
     modelConfig: loaded.config,
     modelFiles: Object.fromEntries(tokenizer.files),
+    ...adapterOf(model, config.model),
+    card: (history) =>
+      runCard(
+        {
+          ...{ method, model: config.model, data: [config.data].flat(), configText: context.configText },
+          modelConfig: loaded.config,
+        },
+        history,
+      ),
   });
   const prepareContext = {
     ...encodeContext,
     engine,
     parameters,
     modelConfig: loaded.config,
-    cacheFolder: join(dirname(output), '.cache'),
+    cacheFolder,
     onProgress: (stage: string, done: number, total: number) => observer.stage(stage, done, total),
   };
   const prepare = async (examples: readonly unknown[]): Promise<readonly unknown[]> =>
     method.prepare === undefined || examples.length === 0
       ? examples
-      : method.prepare(examples, prepareContext);
+      : method.prepare(examples, { ...prepareContext, ...inputs.reference });
   // The reference is the model as loaded: prepare before a checkpoint replaces the weights.
   const trainingExamples = await prepare(training.examples);
   const evaluationExamples = await prepare(evaluation?.examples ?? []);
@@ -140,7 +160,7 @@ export async function runTraining(
       ...prepareContext,
       training: trainingExamples,
       evaluation: evaluationExamples,
-      readRows: readAll,
+      readRows: (path) => readHeldOutRows(path, config),
     });
     if (finish !== undefined) {
       const record = { step: result.state.step, ...finish.metrics };
@@ -164,9 +184,15 @@ export async function runTraining(
 /**
  * Reads and checks everything a run starts from: model, tokenizer, rows, examples.
  *
+ * @param cacheFolder keeps the encoded rows of large data sets; none when left out
  * @throws DataError, CheckpointError, ConfigError on bad input
  */
-export async function loadInputs(method: TrainMethod, config: TrainerConfig, observer: RunObserver) {
+export async function loadInputs(
+  method: TrainMethod,
+  config: TrainerConfig,
+  observer: RunObserver,
+  cacheFolder?: string,
+) {
   const source = await loadModel(config.model);
   if (config.maxLength > source.model.maxPositions) {
     throw new ConfigError({
@@ -181,20 +207,30 @@ export async function loadInputs(method: TrainMethod, config: TrainerConfig, obs
     vocabSize: source.model.vocabSize,
     where: config.tokenizer ?? config.model,
   });
-  const loaded = method.adapt?.(source, { config, tokenizer }) ?? source;
+  const adapted = method.adapt?.(source, { config, tokenizer }) ?? source;
+  const loaded = withLora(adapted, config);
   const { model } = loaded;
+  // The model before training: with a new adapter, that is the base alone, in the same memory.
+  const reference = { model: adapted.model, parameters: adapted.parameters };
 
-  const rows = await readAll(config.data, config.maxRows);
-  const heldOut = config.evaluationData === undefined ? [] : await readAll(config.evaluationData);
+  const rows = await readTrainingRows(config);
+  const heldOut =
+    config.evaluationData === undefined ? [] : await readHeldOutRows(config.evaluationData, config);
   const split = splitRows(rows, heldOut, config);
-  const encodeContext = { config, tokenizer, model };
+  const keeps = cacheFolder !== undefined && rows.length >= cachedRows;
+  const encodeContext = { config, tokenizer, model, ...(keeps ? { encodeFolder: cacheFolder } : {}) };
   const training = method.encode(split.training, encodeContext);
   const evaluation =
     split.evaluation.length === 0 ? undefined : method.encode(split.evaluation, encodeContext);
   for (const encoded of evaluation === undefined ? [training] : [training, evaluation]) {
     noteReport(encoded.report, config.maxLength, observer);
   }
-  return { loaded, encodeContext, training, evaluation, rows: rows.length };
+  return { loaded, reference, encodeContext, training, evaluation, rows: rows.length };
+}
+
+/** What the run folder needs to write adapters, where the model carries one. */
+export function adapterOf(model: CausalModel, source: string): Pick<RunFolderOptions, 'adapter'> {
+  return isLoraModel(model) ? { adapter: { model, base: baseNameOf(source) } } : {};
 }
 
 /** Tells what encoding had to cut or leave out. */
@@ -208,16 +244,6 @@ export function noteReport(report: EncodeReport, maxLength: number, { note }: Ru
 }
 
 export const storedTypes = { float32: 'F32', bfloat16: 'BF16', float16: 'F16' } as const;
-
-/** All rows of a file, or the first `limit`. */
-export async function readAll(path: string, limit = Number.POSITIVE_INFINITY): Promise<Row[]> {
-  const rows: Row[] = [];
-  for await (const row of readRows(path)) {
-    rows.push(row);
-    if (rows.length >= limit) break;
-  }
-  return rows;
-}
 
 /** Held-out rows: a file's, or the given share of the training rows, chosen by the seed. */
 function splitRows(

@@ -1,0 +1,100 @@
+/** Configuration of adapters that every method which trains shares, with the names of TRL's flags. */
+import { z } from 'zod';
+import { field, section } from '../../core/config.ts';
+import { ConfigError } from '../../core/errors.ts';
+import { createRng } from '../../core/rng.ts';
+import type { LoadedModel } from '../../models/checkpoint.ts';
+import type { LoraConfig, TargetModules } from '../../models/lora-config.ts';
+import { attachLora, isLoraModel } from '../../models/lora-model.ts';
+import { isScoreModel } from '../../models/score-model.ts';
+
+export const loraFields = section('Adapter (LoRA)', {
+  lora: field(z.boolean().default(false), { aliases: ['usePeft'] }).describe(
+    'train a low-rank adapter over the frozen model: memory for gradients and moments of the adapter alone; the result is a folder that PEFT loads',
+  ),
+  loraR: field(z.int().positive().default(16)).describe('rank; memory and time of the adapter grow with it'),
+  loraAlpha: field(z.number().positive().default(32)).describe(
+    'the change is multiplied by loraAlpha / loraR',
+  ),
+  loraDropout: field(z.number().min(0).max(0.9).default(0)).describe(
+    'share of the inputs of each change set to 0 in training; costs time and memory',
+  ),
+  loraTargetModules: field(z.array(z.string()).min(1).default(['all-linear']), {
+    placeholder: 'name,…',
+  }).describe(
+    'layers to change: names (q_proj,v_proj), all-linear, or one regular expression for whole names',
+  ),
+  loraModulesToSave: field(z.array(z.string()).default([]), { placeholder: 'name,…' }).describe(
+    'modules to train whole and save with the adapter',
+  ),
+  loraBias: field(z.enum(['none', 'all', 'lora_only']).default('none')).describe(
+    'biases to train: none, all of the model, or those of changed layers',
+  ),
+  loraRankPattern: field(z.record(z.string(), z.int().positive()).default({})).describe(
+    'ranks of layers whose name ends in a match of the key',
+  ),
+  loraAlphaPattern: field(z.record(z.string(), z.number().positive()).default({})).describe(
+    'loraAlpha of layers whose name ends in a match of the key',
+  ),
+  useRslora: field(z.boolean().default(false)).describe('multiply by loraAlpha / √loraR instead'),
+  useDora: field(z.boolean().default(false)).describe(
+    'train a length for each output besides (DoRA): often better at low rank, slower',
+  ),
+});
+
+const loraSchema = z.strictObject(loraFields);
+export type LoraFields = z.output<typeof loraSchema>;
+
+/** Names, `all-linear`, or one entry that is no name: a regular expression. */
+function targetsOf(entries: readonly string[]): TargetModules {
+  const [first] = entries;
+  if (entries.length === 1 && first === 'all-linear') return 'all-linear';
+  const patterns = entries.filter((entry) => !/^[\w.-]+$/.test(entry) || entry === 'all-linear');
+  if (patterns.length === 0) return entries;
+  if (entries.length === 1) return { regex: first! };
+  throw new ConfigError({
+    where: '--lora-target-modules',
+    expected: 'names of layers, or all-linear alone, or one regular expression alone',
+    received: entries.join(', '),
+    fix: 'Put several patterns into one: .*(q_proj|v_proj)',
+  });
+}
+
+/** Settings of the adapter. A score head, which is new, is always trained whole. */
+export function loraConfigOf(config: LoraFields, withScoreHead: boolean): LoraConfig {
+  const saved = config.loraModulesToSave;
+  return {
+    r: config.loraR,
+    alpha: config.loraAlpha,
+    dropout: config.loraDropout,
+    targetModules: targetsOf(config.loraTargetModules),
+    rslora: config.useRslora,
+    dora: config.useDora,
+    bias: config.loraBias,
+    modulesToSave: withScoreHead && !saved.includes('score') ? [...saved, 'score'] : saved,
+    rankPattern: config.loraRankPattern,
+    alphaPattern: config.loraAlphaPattern,
+  };
+}
+
+/**
+ * The model with a new adapter where the configuration asks for one; as it is where not.
+ *
+ * @throws ConfigError when the settings do not fit the model, or it carries an adapter already
+ */
+export function withLora<M extends Pick<LoadedModel, 'model' | 'parameters' | 'source'>>(
+  loaded: M,
+  config: LoraFields & { readonly seed: number },
+): M {
+  if (!config.lora) return loaded;
+  if (isLoraModel(loaded.model)) {
+    throw new ConfigError({
+      where: '--lora',
+      expected: 'a model without adapter',
+      received: `"${loaded.source}", which has one`,
+      fix: 'Leave out --lora to train that adapter further, or merge it first: heed convert <in> <out> --to merged',
+    });
+  }
+  const settings = loraConfigOf(config, isScoreModel(loaded.model));
+  return { ...loaded, ...attachLora(loaded, settings, { rng: createRng(config.seed).split('lora') }) };
+}
