@@ -13,15 +13,24 @@ import { parseHTML } from 'linkedom';
 /** Iterations that make one point of a curve. */
 const perPoint = 4;
 
-const readLines = (path) => readFileSync(path, 'utf8').trim().split('\n').map((line) => JSON.parse(line));
+const readLines = (path) =>
+  readFileSync(path, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 function curve(folder) {
   const { klCoefficient } = JSON.parse(readFileSync(join(folder, 'summary.json'), 'utf8'));
   const kl = new Map(
-    readLines(join(folder, 'ppo', 'metrics.jsonl')).map((record) => [record.step - 1, record['objective/kl']]),
+    readLines(join(folder, 'ppo', 'metrics.jsonl')).map((record) => [
+      record.step - 1,
+      record['objective/kl'],
+    ]),
   );
-  const records = readLines(join(folder, 'ppo-gold.jsonl')).filter(({ iteration }) => kl.get(iteration) !== undefined);
+  const records = readLines(join(folder, 'ppo-gold.jsonl')).filter(
+    ({ iteration }) => kl.get(iteration) !== undefined,
+  );
   const points = [];
   for (let start = 0; start < records.length; start += perPoint) {
     const part = records.slice(start, start + perPoint);
@@ -44,7 +53,13 @@ if (runs.length === 0) {
 }
 for (const { run, iteration, distance, learned, gold } of runs.flat()) {
   console.error(
-    [run, `iteration ${iteration}`, `${(distance ** 2).toFixed(2)} nats`, `learned ${learned.toFixed(3)}`, `gold ${gold.toFixed(3)}`].join(', '),
+    [
+      run,
+      `iteration ${iteration}`,
+      `${(distance ** 2).toFixed(2)} nats`,
+      `learned ${learned.toFixed(3)}`,
+      `gold ${gold.toFixed(3)}`,
+    ].join(', '),
   );
 }
 
@@ -65,12 +80,19 @@ const panel = (what, title, left) =>
       axisX({ label: 'square root of KL to SFT, nats', labelAnchor: 'center', labelArrow: 'none', ticks: 6 }),
       axisY({ label: title, labelArrow: 'none', ticks: 5 }),
       ...runs.flatMap((points, index) => [
-        lineY(points, { x: 'distance', y: what, stroke: left, strokeWidth: 1.75, strokeDasharray: dashes[index % 4] }),
+        lineY(points, {
+          x: 'distance',
+          y: what,
+          stroke: left,
+          strokeWidth: 1.75,
+          strokeDasharray: dashes[index % 4],
+        }),
         dot(points, { x: 'distance', y: what, r: 2.5, fill: left }),
       ]),
     ],
   });
-const part = (svg, x) => `<g transform="translate(${x},0)">${svg.innerHTML.replace(/<style>.*?<\/style>/s, '')}</g>`;
+const part = (svg, x) =>
+  `<g transform="translate(${x},0)">${svg.innerHTML.replace(/<style>.*?<\/style>/s, '')}</g>`;
 const svgOf = (figure) => (figure.tagName.toLowerCase() === 'svg' ? figure : figure.querySelector('svg'));
 const key = runs
   .map(
