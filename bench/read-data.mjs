@@ -16,8 +16,10 @@ const seconds = (performance.now() - started) / 1000;
 console.log(JSON.stringify({ rows, seconds, before, peak: process.resourceUsage().maxRSS }));
 `;
 
+const print = (line) => process.stdout.write(`${line}\n`);
+
 const files = process.argv.slice(2);
-console.log(
+print(
   'file                                rows     rows/s   MB of file/s   peak MiB   above an idle process',
 );
 for (const file of files) {
@@ -35,5 +37,5 @@ for (const file of files) {
     (peak / 1024).toFixed(0).padStart(10),
     ((peak - before) / 1024).toFixed(0).padStart(10),
   ];
-  console.log(cells.join(' '));
+  print(cells.join(' '));
 }
