@@ -1,4 +1,5 @@
 import { DataError } from '../core/errors.ts';
+import type { EncodeCache } from './encode-cache.ts';
 import type { EncodedExample, EncodedPair, EncodedPrompt, EncodedUnpaired } from './example.ts';
 import type { Row } from './row.ts';
 
@@ -26,20 +27,24 @@ export interface EncodeReport {
 /**
  * Encodes every row and counts.
  *
- * @param options `refused`: what becomes of a row that the encoder refuses: `throw` (default) or `drop`, counted
+ * @param options `refused`: what becomes of a row that the encoder refuses: `throw` (default) or `drop`, counted; `cache`: of
+ *   this encoder (see `openEncodeCache`)
  * @throws DataError of the first refused row; or when no row is left
  */
 export function encodeRows<E extends Encoded>(
   rows: readonly Row[],
   encode: (row: Row) => E,
-  { refused = 'throw' }: { readonly refused?: 'throw' | 'drop' } = {},
+  {
+    refused = 'throw',
+    cache,
+  }: { readonly refused?: 'throw' | 'drop'; readonly cache?: EncodeCache | undefined } = {},
 ): { readonly examples: readonly E[]; readonly report: EncodeReport } {
   const examples: E[] = [];
   const reasons: string[] = [];
   let dropped = 0;
   for (const row of rows) {
     try {
-      examples.push(encode(row));
+      examples.push(cache === undefined ? encode(row) : cache.encode(row, encode));
     } catch (error) {
       if (refused === 'throw' || !(error instanceof DataError)) throw error;
       dropped++;
@@ -53,6 +58,7 @@ export function encodeRows<E extends Encoded>(
       received: reasons.length === 0 ? 'no rows' : `${dropped} refused, the first with: ${reasons[0]}`,
     });
   }
+  cache?.save();
   const sequences = examples.flatMap(sequencesOf);
   const sum = (of: (sequence: Counted) => number): number =>
     sequences.reduce((total, sequence) => total + of(sequence), 0);

@@ -6,6 +6,7 @@ export * from './data-files.ts';
 export * from './data-source.ts';
 export * from './data-stats.ts';
 export * from './describe-example.ts';
+export * from './encode-cache.ts';
 export * from './encode-rows.ts';
 export * from './encoder.ts';
 export type {

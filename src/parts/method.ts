@@ -19,6 +19,8 @@ export interface EncodeContext<C> {
   readonly config: C;
   readonly tokenizer: Tokenizer;
   readonly model: CausalModel;
+  /** Where encoded rows may be kept (see `encodeCache`); undefined when there are so few that it does not pay. */
+  readonly encodeFolder?: string;
 }
 
 /** What preparing the encoded examples may use. */

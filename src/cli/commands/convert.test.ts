@@ -103,6 +103,11 @@ describe('heed convert', () => {
     expect((await runHeed(['convert', at('in'), at('out'), '--tokenizer', tokenizerFile])).code).toBe(0);
     const text = 'the model, 123 <|im_end|>';
     expect((await loadTokenizer(at('out'))).encode(text)).toEqual(tokenizer.encode(text));
+    // transformers.js looks for the template in the configuration only.
+    expect(json('out', 'tokenizer_config.json').chat_template).toBeUndefined();
+    const web = ['convert', at('in'), at('web'), '--tokenizer', tokenizerFile, '--to', 'onnx'];
+    expect((await runHeed(web)).code).toBe(0);
+    expect(json('web', 'tokenizer_config.json').chat_template).toBe(tokenizer.chatTemplate);
   });
 
   it('writes ONNX in the layout of transformers.js', async () => {

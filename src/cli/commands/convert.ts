@@ -75,6 +75,7 @@ export const command = defineCommand({
     const files = {
       ...companionFiles(base, loaded.config),
       ...Object.fromEntries(tokenizer?.files ?? []),
+      ...(to === 'onnx' && tokenizer !== undefined ? templateInside(tokenizer) : {}),
     };
     files['README.md'] ??= new TextEncoder().encode(card(settings, loaded, base));
     const stage = lazyStage(context, 'write', to === 'onnx' ? 'bytes' : 'numbers');
@@ -189,6 +190,16 @@ async function findTokenizer(
   }
   checkTokenizerFits(tokenizer, { vocabSize: model.vocabSize, where: place });
   return tokenizer;
+}
+
+/** tokenizer_config.json with the chat template in it: transformers.js (4.3.2) reads it there, not from a file of its own. */
+function templateInside({ files, chatTemplate }: Tokenizer): Record<string, Uint8Array> {
+  const name = 'tokenizer_config.json';
+  const bytes = files.get(name);
+  if (chatTemplate === undefined || bytes === undefined) return {};
+  const settings = JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown>;
+  const text = `${JSON.stringify({ ...settings, chat_template: chatTemplate }, null, 2)}\n`;
+  return { [name]: new TextEncoder().encode(text) };
 }
 
 /** The type that a folder's config names; float32 for what was dequantised. */

@@ -45,7 +45,8 @@ export interface ParquetFile {
 
 /**
  * Opens a Parquet file: Snappy, gzip, Brotli, Zstandard, LZ4_RAW or no compression; pages of version 1 and 2; all encodings
- * of hyparquet. Numbers of 64 bits become numbers where they are exact and decimal text elsewhere, dates ISO text; bytes that
+ * of hyparquet. Numbers of 64 bits become numbers where they are exact and decimal text elsewhere, numbers that are not finite
+ * (NaN stands for nothing in pandas) are missing, dates become ISO text; bytes that
  * are not marked as text become text where they are UTF-8. No memory is asked for by a size that the bytes do not prove.
  *
  * @throws DataError naming the file, the row group, the column and the byte
@@ -335,6 +336,7 @@ async function readAt(file: FileHandle, start: number, end: number): Promise<Uin
 /** A cell as JSON could hold it. */
 function plain(value: unknown): unknown {
   if (typeof value === 'string') return value;
+  if (typeof value === 'number') return Number.isFinite(value) ? value : undefined;
   if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
   if (value instanceof Date) return Number.isNaN(value.getTime()) ? undefined : value.toISOString();
   if (value instanceof Uint8Array) {

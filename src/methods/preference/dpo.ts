@@ -11,7 +11,7 @@
 import { z } from 'zod';
 import { field, section } from '../../core/config.ts';
 import { metric } from '../../core/metrics.ts';
-import { createEncoder, encodeRows } from '../../data/index.ts';
+import { createEncoder, encodeCache, encodeRows } from '../../data/index.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { dpoSigmoidLoss } from '../../parts/loss/dpo.ts';
 import { defineMethod, trainMetrics } from '../../parts/method.ts';
@@ -60,8 +60,10 @@ export const dpo = defineMethod<typeof config, PairExample>({
     metric('entropy', 'mean entropy of the predictions at completion tokens, nats'),
     metric('mean_token_accuracy', 'share of chosen tokens that are the most likely one'),
   ],
-  encode(rows, { config: { maxLength, truncation, refused }, tokenizer }) {
-    return encodeRows(rows, createEncoder(tokenizer, { maxLength, truncation }).preference, { refused });
+  encode(rows, { config: { maxLength, truncation, refused }, tokenizer, encodeFolder }) {
+    const options = { maxLength, truncation };
+    const cache = encodeCache(encodeFolder, tokenizer, { preference: options });
+    return encodeRows(rows, createEncoder(tokenizer, options).preference, { refused, cache });
   },
   async prepare(pairs, context) {
     const sequences = pairs.flatMap(({ chosen, rejected }) => [chosen, rejected]);

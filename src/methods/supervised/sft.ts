@@ -10,7 +10,7 @@
 import { z } from 'zod';
 import { field, section } from '../../core/config.ts';
 import { metric } from '../../core/metrics.ts';
-import { createEncoder, encodeRows, packExamples } from '../../data/index.ts';
+import { createEncoder, encodeCache, encodeRows, packExamples } from '../../data/index.ts';
 import type { TokenExample } from '../../parts/batch.ts';
 import { defineMethod, trainMetrics } from '../../parts/method.ts';
 import { supervisedStep } from '../../parts/step/supervised.ts';
@@ -43,14 +43,11 @@ export const sft = defineMethod<typeof config, TokenExample>({
     metric('entropy', 'mean entropy of the predictions at learned tokens, nats'),
     metric('mean_token_accuracy', 'share of learned tokens that are the most likely one'),
   ],
-  encode(rows, { config: { maxLength, truncation, refused, learn, appendEos }, tokenizer }) {
-    const encoder = createEncoder(tokenizer, {
-      maxLength,
-      truncation,
-      learn,
-      ...(appendEos ? {} : { stop: 'none' }),
-    });
-    return encodeRows(rows, encoder.supervised, { refused });
+  encode(rows, { config: { maxLength, truncation, refused, learn, appendEos }, tokenizer, encodeFolder }) {
+    const stop = appendEos ? {} : ({ stop: 'none' } as const);
+    const options = { maxLength, truncation, learn, ...stop };
+    const cache = encodeCache(encodeFolder, tokenizer, { supervised: options });
+    return encodeRows(rows, createEncoder(tokenizer, options).supervised, { refused, cache });
   },
   async prepare(examples, { config: { packing, maxLength } }) {
     return packing ? packExamples(examples, maxLength) : examples;

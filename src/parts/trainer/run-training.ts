@@ -48,6 +48,9 @@ export interface RunSummary {
   readonly milliseconds: number;
 }
 
+/** Encoded rows are kept from so many rows on; fewer are encoded in less time than one notices. */
+const cachedRows = 2000;
+
 /** Columns are padded to a multiple of this many tokens. */
 export const columnBucket = 16;
 
@@ -63,13 +66,14 @@ export async function runTraining(
 ): Promise<RunSummary> {
   const { engine, observer, clock } = context;
   const started = clock();
-  const inputs = await loadInputs(method, config, observer);
+  const output =
+    config.output ?? join('runs', `${method.id}-${basename(config.model).replace(/\.bin$/, '')}`);
+  const cacheFolder = join(dirname(output), '.cache');
+  const inputs = await loadInputs(method, config, observer, cacheFolder);
   const { loaded, encodeContext, training, evaluation, rows } = inputs;
   const { model, parameters } = loaded;
   const { tokenizer } = encodeContext;
 
-  const output =
-    config.output ?? join('runs', `${method.id}-${basename(config.model).replace(/\.bin$/, '')}`);
   const run = openRunFolder({
     folder: output,
     overwrite: config.overwrite,
@@ -94,7 +98,7 @@ export async function runTraining(
     engine,
     parameters,
     modelConfig: loaded.config,
-    cacheFolder: join(dirname(output), '.cache'),
+    cacheFolder,
     onProgress: (stage: string, done: number, total: number) => observer.stage(stage, done, total),
   };
   const prepare = async (examples: readonly unknown[]): Promise<readonly unknown[]> =>
@@ -179,9 +183,15 @@ export async function runTraining(
 /**
  * Reads and checks everything a run starts from: model, tokenizer, rows, examples.
  *
+ * @param cacheFolder keeps the encoded rows of large data sets; none when left out
  * @throws DataError, CheckpointError, ConfigError on bad input
  */
-export async function loadInputs(method: TrainMethod, config: TrainerConfig, observer: RunObserver) {
+export async function loadInputs(
+  method: TrainMethod,
+  config: TrainerConfig,
+  observer: RunObserver,
+  cacheFolder?: string,
+) {
   const source = await loadToTrain(config);
   if (config.maxLength > source.model.maxPositions) {
     throw new ConfigError({
@@ -206,7 +216,8 @@ export async function loadInputs(method: TrainMethod, config: TrainerConfig, obs
   const heldOut =
     config.evaluationData === undefined ? [] : await readHeldOutRows(config.evaluationData, config);
   const split = splitRows(rows, heldOut, config);
-  const encodeContext = { config, tokenizer, model };
+  const keeps = cacheFolder !== undefined && rows.length >= cachedRows;
+  const encodeContext = { config, tokenizer, model, ...(keeps ? { encodeFolder: cacheFolder } : {}) };
   const training = method.encode(split.training, encodeContext);
   const evaluation =
     split.evaluation.length === 0 ? undefined : method.encode(split.evaluation, encodeContext);
