@@ -11,6 +11,7 @@ import { readGgufModel } from './gguf-model.ts';
 import { type HubOptions, locateModel } from './hub.ts';
 import { readLlama2c } from './llama2c.ts';
 import { isLoraModel } from './lora-model.ts';
+import { type QuantizeOptions, quantizeModel } from './quantized-model.ts';
 import { buildModel } from './registry.ts';
 import {
   readFolderHeader,
@@ -49,6 +50,8 @@ export interface ReadOptions {
   readonly onWeights?: (done: number, total: number) => void;
   /** Folder of a LoRA adapter in PEFT's layout, to put over the model. */
   readonly adapter?: string | undefined;
+  /** Keep the linear layers in 4 or 8 bits, frozen: a model to use, or to train an adapter on. */
+  readonly quantize?: QuantizeOptions | undefined;
 }
 
 export interface LoadOptions extends ReadOptions, HubOptions {}
@@ -111,14 +114,18 @@ function putAdapter(base: LoadedModel, folder: string): LoadedModel {
   };
 }
 
-function readPlainModel(path: string, { dtype = 'F32', heads, onWeights }: ReadOptions): LoadedModel {
+function readPlainModel(
+  path: string,
+  { dtype = 'F32', heads, onWeights, quantize }: ReadOptions,
+): LoadedModel {
   const opened = openCheckpoint(path);
   const stored = buildModel(opened.config, opened.where);
   const model = heads === undefined ? stored : scoreModel(stored, heads.score);
   const parameters = allocateParameters(model.parameters);
   opened.load(parameters, { newHead: heads !== undefined, onWeights });
   if (dtype !== 'F32') roundTo(dtype, parameters.flat);
-  return { source: path, config: opened.config, model, parameters };
+  const quantized = quantize === undefined ? {} : quantizeModel({ model, parameters }, quantize);
+  return { source: path, config: opened.config, model, parameters, ...quantized };
 }
 
 /** A checkpoint whose header was read. */
