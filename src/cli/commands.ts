@@ -73,6 +73,18 @@ export const commands: readonly CommandRecord[] = [
     load: async () => (await import('./commands/world.ts')).command,
   },
   {
+    name: 'methods',
+    summary: 'list what heed can train with; one method’s metrics and configuration schema',
+    group: 'Look',
+    load: async () => (await import('./commands/methods.ts')).command,
+  },
+  {
+    name: 'papers',
+    summary: 'list the published papers heed is to cover, and which are built',
+    group: 'Look',
+    load: async () => (await import('./commands/papers.ts')).command,
+  },
+  {
     name: 'bench',
     summary: 'measure training and decoding against the matrix-product rate of this machine',
     group: 'Machine',

@@ -33,6 +33,7 @@ export function byteWidth(dtype: DType | 'float64'): number {
     case 'int64':
       return 8;
     case 'bool':
+    case 'uint8':
       return 1;
   }
 }
@@ -49,11 +50,12 @@ export function allocate(dtype: DType | 'float64', size: number): HostArray {
     case 'int64':
       return new BigInt64Array(size);
     case 'bool':
+    case 'uint8':
       return new Uint8Array(size);
   }
 }
 
-/** The dtype that a typed array holds. */
+/** The dtype that a typed array holds; bool for a Uint8Array, which may hold uint8 as well. */
 export function dtypeOf(data: HostArray): DType | 'float64' {
   if (data instanceof Float32Array) return 'float32';
   if (data instanceof Float64Array) return 'float64';

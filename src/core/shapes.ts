@@ -4,7 +4,7 @@ import { ShapeError } from './errors.ts';
 export type Shape = readonly number[];
 
 /** Element types of traced tensors. The interpreter holds float32 tensors in float64. */
-export type DType = 'float32' | 'int32' | 'int64' | 'bool';
+export type DType = 'float32' | 'int32' | 'int64' | 'bool' | 'uint8';
 
 /** Number of elements of a shape; 1 for a scalar. */
 export function sizeOf(shape: Shape): number {

@@ -55,6 +55,12 @@ describe('openData', () => {
     await expect(loadRows(mixed)).rejects.toThrow(
       `${mixed}, row 2, \`instruction\`: expected text, received nothing`,
     );
+    const refused: string[] = [];
+    const kept = await loadRows(mixed, { onRefused: (error) => refused.push(error.where) });
+    expect({ kept: kept.length, refused }).toEqual({
+      kept: 1,
+      refused: [`${mixed}, row 2, \`instruction\``],
+    });
     await expect(loadRows(mixed, { from: 'sharegpt' })).rejects.toThrow('row 1, `conversations`');
   });
 

@@ -16,6 +16,8 @@ export interface SourceOptions {
   readonly prefer?: readonly string[];
   /** What the rows are. Default `auto`. */
   readonly from?: RowForm | undefined;
+  /** Hears of rows that a converter cannot read, which are then left out. Default: the first one is thrown. */
+  readonly onRefused?: ((error: DataError) => void) | undefined;
   /** Of the hub; the revision stands in the name, `owner/name@revision`. */
   readonly hub?: Omit<HubOptions, 'revision'>;
 }
@@ -44,8 +46,25 @@ export async function openData(name: string, options: SourceOptions = {}): Promi
   const from = options.from ?? 'auto';
   const raw = fileStream(files);
   const converter = from === 'none' ? undefined : from === 'auto' ? await recognize(raw) : from;
-  const rows = converter === undefined ? raw : flatMapStream(raw, (row) => convertRow(row, converter));
+  const rows =
+    converter === undefined
+      ? raw
+      : flatMapStream(raw, (row) => tryConvert(row, converter, options.onRefused));
   return { name, files, converter, rows };
+}
+
+function tryConvert(
+  row: Row,
+  converter: ConverterName,
+  onRefused: SourceOptions['onRefused'],
+): readonly Row[] {
+  try {
+    return convertRow(row, converter);
+  } catch (error) {
+    if (onRefused === undefined || !(error instanceof DataError)) throw error;
+    onRefused(error);
+    return [];
+  }
 }
 
 async function recognize(rows: Stream<Row>): Promise<ConverterName | undefined> {

@@ -1,14 +1,17 @@
 /** Real data sets, where they are there: each row encodes, masks hold what they must. */
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { loadTokenizer } from '../tokenizer/index.ts';
+import { loadRows, openData } from './data-source.ts';
 import { encodeRows } from './encode-rows.ts';
 import { createEncoder } from './encoder.ts';
 import { readRows } from './read-rows.ts';
 import type { Row } from './row.ts';
-import { parsePreference } from './row-types.ts';
+import { detectRowType, parsePreference, parseRow } from './row-types.ts';
+import { writeRows } from './write-rows.ts';
 
 const data = fileURLToPath(new URL('../../../shared/data', import.meta.url));
 
@@ -63,5 +66,52 @@ describe.skipIf(!existsSync(data))('real data with the stories260K tokenizer', a
     const { supervised } = createEncoder(tokenizer!, { maxLength: 512, stop: 'none' });
     const { report } = encodeRows(await rowsOf('tinystories-sample/test.jsonl.gz'), supervised);
     expect(report.learned).toBe(43_612);
+  });
+});
+
+describe.skipIf(!existsSync(data))('real data', () => {
+  it('has as many rows as its README says, each valid for the type that its columns spell', async () => {
+    const readme = readFileSync(join(data, 'README.md'), 'utf8');
+    const said = [...readme.matchAll(/^\| `([\w-]+)` \|.*?\| (\d+) \| \d+ \|/gm)].map(([, name, rows]) => [
+      name,
+      Number(rows),
+    ]);
+    expect(said.length).toBeGreaterThan(30);
+    const found: [string, number][] = [];
+    const refused: string[] = [];
+    for (const [name] of said as [string, number][]) {
+      let count = 0;
+      for (const file of readdirSync(join(data, name)).filter((entry) => entry.endsWith('.jsonl.gz'))) {
+        for await (const row of readRows(join(data, name, file))) {
+          count++;
+          const type = detectRowType(row);
+          try {
+            if (type !== undefined) parseRow(row, type);
+          } catch (error) {
+            refused.push((error as Error).message);
+          }
+        }
+      }
+      found.push([name, count]);
+    }
+    expect(found).toEqual(said);
+    expect(refused).toEqual([]);
+  });
+
+  it('goes through folders, splits and Parquet unchanged', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'heed-real-'));
+    try {
+      for (const split of ['train', 'test']) {
+        const { rows } = await openData(join(data, 'hh-helpful'), { split });
+        const path = join(folder, `${split}.parquet`);
+        await writeRows(path, rows);
+        const columns = async (name: string, options = {}) =>
+          (await loadRows(name, options)).map((row) => row.columns);
+        const written = await columns(folder, { split });
+        expect(written).toEqual(await columns(join(data, 'hh-helpful', `${split}.jsonl.gz`)));
+      }
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 });

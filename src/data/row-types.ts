@@ -77,6 +77,24 @@ export function detectRowType({ columns }: Row): RowType | undefined {
   return has('prompt') ? 'prompt-only' : undefined;
 }
 
+/** Reads a row as one of a type, without a tokenizer. @throws DataError naming the row and what is missing, wrong or empty */
+export function parseRow(row: Row, type: RowType): LanguageModelingRow | PromptRow | StepwiseRow {
+  switch (type) {
+    case 'language modeling':
+      return parseLanguageModeling(row);
+    case 'prompt-completion':
+      return parsePromptCompletion(row);
+    case 'preference':
+      return parsePreference(row);
+    case 'unpaired preference':
+      return parseUnpaired(row);
+    case 'stepwise supervision':
+      return parseStepwise(row);
+    case 'prompt-only':
+      return parsePromptOnly(row);
+  }
+}
+
 /** Reads `messages` or `text`. @throws DataError naming the row and what is missing or wrong */
 export function parseLanguageModeling(row: Row): LanguageModelingRow {
   const { where, columns } = row;

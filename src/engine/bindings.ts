@@ -56,7 +56,10 @@ export function resolveBindings(
       const fresh = float64 && spec.dtype === 'float32' ? 'float64' : spec.dtype;
       const data = given.outputs[spec.name] ?? allocate(fresh, sizeOf(spec.shape));
       checkArray(where, 'output', spec, data, float64);
-      return [spec.name, { dtype: dtypeOf(data), shape: spec.shape, data }];
+      return [
+        spec.name,
+        { dtype: data instanceof Float64Array ? 'float64' : spec.dtype, shape: spec.shape, data },
+      ];
     }),
   );
 }
@@ -78,7 +81,9 @@ function findSpec(where: string, kind: string, name: string, specs: readonly Ten
 
 function checkArray(where: string, kind: string, spec: TensorSpec, data: HostArray, float64: boolean): void {
   const dtype = dtypeOf(data);
-  const accepted = dtype === spec.dtype || (float64 && dtype === 'float64' && spec.dtype === 'float32');
+  const bytes = spec.dtype === 'uint8' && data instanceof Uint8Array;
+  const accepted =
+    dtype === spec.dtype || bytes || (float64 && dtype === 'float64' && spec.dtype === 'float32');
   if (!accepted) {
     throw new EngineError({
       where,

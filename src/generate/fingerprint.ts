@@ -6,9 +6,10 @@
  *
  * @source Fowler, Noll & Vo, FNV-1a (its prime)
  */
-export function fingerprint(arrays: readonly Float32Array[]): string {
+export function fingerprint(arrays: readonly (Float32Array | Uint8Array)[]): string {
   const hashes = Int32Array.of(1, 2, 3, 4);
-  for (const array of arrays) absorb(hashes, new Int32Array(array.buffer, array.byteOffset, array.length));
+  for (const array of arrays)
+    absorb(hashes, new Int32Array(array.buffer, array.byteOffset, array.byteLength / 4));
   return Array.from(hashes, (hash) => hash >>> 0).join(':');
 }
 

@@ -114,7 +114,7 @@ export function createGenerator(options: GeneratorOptions): Generator {
   };
 
   function packedPrograms(): Programs {
-    const of = fingerprint(Object.values(weights) as Float32Array[]);
+    const of = fingerprint(Object.values(weights));
     if (packed?.of !== of) {
       packed?.programs.dispose();
       packed = { programs: createPrograms(engine, model, weights, true), of };

@@ -7,6 +7,7 @@ export * from './ops/elementwise.ts';
 export * from './ops/indexing.ts';
 export * from './ops/matmul.ts';
 export * from './ops/neural.ts';
+export * from './ops/quantized.ts';
 export * from './ops/reduce.ts';
 export * from './ops/shape.ts';
 export * from './optimize.ts';

@@ -63,6 +63,8 @@ export interface CausalModel {
   readonly maxPositions: number;
   /** Every weight with its shape and initialisation, in file order. */
   readonly parameters: readonly ParameterSpec[];
+  /** The weights under the names of the architecture, where they are kept in another form. Left out: they are not. */
+  resolve?(weights: Weights): Weights;
   /** Final normalised hidden states [B, T, D], and this call's keys and values per layer. */
   forward(
     weights: Weights,
@@ -96,5 +98,7 @@ export function logitsOf(model: CausalModel, weights: Weights, hidden: Tensor): 
 
 /** Types of a model's weights by name: the inputs that every program over it has in common. */
 export function weightTypes(model: CausalModel): Record<string, TensorType> {
-  return Object.fromEntries(model.parameters.map(({ name, shape }) => [name, { dtype: 'float32', shape }]));
+  const types: Record<string, TensorType> = {};
+  for (const { name, shape, dtype = 'float32' } of model.parameters) types[name] = { dtype, shape };
+  return types;
 }

@@ -12,6 +12,7 @@ import { type HubOptions, locateModel } from './hub.ts';
 import { readLlama2c } from './llama2c.ts';
 import { isLoraModel } from './lora-model.ts';
 import { matchWeights, readWeights } from './place-weights.ts';
+import { type QuantizeOptions, quantizeModel } from './quantized-model.ts';
 import { buildModel } from './registry.ts';
 import {
   readFolderHeader,
@@ -50,6 +51,8 @@ export interface ReadOptions {
   readonly onWeights?: (done: number, total: number) => void;
   /** Folder of a LoRA adapter in PEFT's layout, to put over the model. */
   readonly adapter?: string | undefined;
+  /** Keep the linear layers in 4 or 8 bits, frozen: a model to use, or to train an adapter on. */
+  readonly quantize?: QuantizeOptions | undefined;
 }
 
 export interface LoadOptions extends ReadOptions, HubOptions {}
@@ -112,7 +115,10 @@ function putAdapter(base: LoadedModel, folder: string): LoadedModel {
   };
 }
 
-function readPlainModel(path: string, { dtype = 'F32', heads, onWeights }: ReadOptions): LoadedModel {
+function readPlainModel(
+  path: string,
+  { dtype = 'F32', heads, onWeights, quantize }: ReadOptions,
+): LoadedModel {
   const { config, where, weights } = openCheckpoint(path);
   checkLayerCount(config, where, weights.size);
   const stored = buildModel(config, where);
@@ -123,7 +129,8 @@ function readPlainModel(path: string, { dtype = 'F32', heads, onWeights }: ReadO
   const parameters = allocateParameters(model.parameters);
   readWeights(matched, parameters, onWeights);
   if (dtype !== 'F32') roundTo(dtype, parameters.flat);
-  return { source: path, config, model, parameters };
+  const quantized = quantize === undefined ? {} : quantizeModel({ model, parameters }, quantize);
+  return { source: path, config, model, parameters, ...quantized };
 }
 
 /** config.json of a model, or what a file of another format says in its place. Reads no weights. */

@@ -20,6 +20,7 @@ export * from './merge-adapter.ts';
 export { type MistralConfig, mistral, mistralConfig } from './mistral.ts';
 export { type CardFigure, type ModelCard, modelCard, publicId } from './model-card.ts';
 export { type Phi3Config, phi3, phi3Config } from './phi3.ts';
+export * from './quantized-model.ts';
 export { type Qwen2Config, qwen2, qwen2Config } from './qwen2.ts';
 export { type Qwen3Config, qwen3, qwen3Config } from './qwen3.ts';
 export { buildModel, modelTypes } from './registry.ts';

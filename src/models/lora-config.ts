@@ -110,7 +110,8 @@ function linearLayers(
   { parameters }: Pick<CausalModel, 'parameters'>,
   withHead: boolean,
 ): Omit<LoraTarget, 'rank' | 'alpha' | 'scale'>[] {
-  return parameters.flatMap(({ name, shape, linear }) => {
+  return parameters.flatMap((spec) => {
+    const { name, shape, linear } = spec.holds ?? spec;
     const layout = linear ?? (withHead && OUTPUT_EMBEDDINGS.includes(name) ? 'out-in' : undefined);
     if (layout === undefined) return [];
     const [outputs, inputs] = (layout === 'out-in' ? shape : [...shape].reverse()) as [number, number];
@@ -155,6 +156,15 @@ function savedParameters(
         `a module of ${type} with weights of its own`,
         `"${module}"`,
         'A tied output embedding is part of the input embedding: name that one',
+      );
+    }
+    const packed = inside.find(({ holds }) => holds !== undefined);
+    if (packed !== undefined) {
+      throw failed(
+        'modules to save',
+        'modules that are kept as float32',
+        `"${module}" with ${packed.holds!.name}, which is quantized`,
+        'Change it with the adapter, or do not quantize the base',
       );
     }
     for (const { name } of inside) saved.add(name);

@@ -7,8 +7,10 @@ import { sizeOf } from '../core/shapes.ts';
 import { sliceAxis } from '../graph/ops/shape.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { drawFeatureKeys, drawTokenKeys, dropout } from '../nn/dropout.ts';
+import type { LinearLayout } from '../nn/linear.ts';
 import { loraWeight } from '../nn/lora.ts';
 import { allocateOver, initialize, type ParameterSpec, type Parameters } from '../nn/parameters.ts';
+import { dequantizeMatrix } from '../nn/quantize.ts';
 import type { CausalModel, TrainingForm, Weights } from './causal-model.ts';
 import { type LoraConfig, type LoraPlan, loraNames, loraSpecs, planLora } from './lora-config.ts';
 
@@ -55,20 +57,34 @@ export function attachLora(
     loraSpecs(lora).filter(({ init }) => init !== undefined),
   );
   for (const { module, layout, outputs } of config.dora ? lora.targets : []) {
-    rowLengths(
-      frozen.view(`${module}.weight`),
-      layout,
-      parameters.view(loraNames(module).magnitude),
-      outputs,
-    );
+    const weight = weightOf({ model: base, parameters: frozen }, `${module}.weight`, layout);
+    rowLengths(weight, layout, parameters.view(loraNames(module).magnitude), outputs);
   }
   return { model, parameters };
+}
+
+/** Numbers of a base weight, from packed integers where they are all there is. */
+function weightOf(
+  { model, parameters }: ModelWithParameters,
+  name: string,
+  layout: LinearLayout,
+): Float32Array {
+  const packed = model.parameters.find(({ holds }) => holds?.name === name);
+  if (packed === undefined) return parameters.view(name);
+  const { columns } = packed.quantized!;
+  const rows = new Float32Array(sizeOf(packed.holds!.shape)); // [N, K]
+  const scales = parameters.view(`${name}.scales`);
+  const integers = parameters.arrays()[packed.name] as Uint8Array;
+  dequantizeMatrix({ packed: integers, scales, layout: packed.quantized! }, rows);
+  if (layout === 'out-in') return rows;
+  const N = rows.length / columns;
+  return Float32Array.from(rows, (_, i) => rows[(i % N) * columns + Math.floor(i / N)]!);
 }
 
 /** Length of each output's row of a weight: what DoRA starts from. */
 function rowLengths(
   weight: Float32Array,
-  layout: 'out-in' | 'in-out',
+  layout: LinearLayout,
   lengths: Float32Array,
   outputs: number,
 ): void {
@@ -99,8 +115,8 @@ function loraModel(base: CausalModel, lora: LoraPlan, rng: Rng): LoraModel {
       base.matrixParameters +
       lora.targets.reduce((total, { rank, inputs, outputs }) => total + rank * (inputs + outputs), 0),
   });
-  const plain = changed((weights) => adaptWeights(weights, lora));
-  const training = lora.config.dropout > 0 ? dropoutForm(lora, rng, changed) : undefined;
+  const plain = changed((weights) => adaptWeights(base, weights, lora));
+  const training = lora.config.dropout > 0 ? dropoutForm(base, lora, rng, changed) : undefined;
   return { ...plain, base, lora, ...(training === undefined ? {} : { training }) };
 }
 
@@ -110,10 +126,12 @@ function unfrozen({ frozen: _, ...spec }: ParameterSpec): ParameterSpec {
 
 /** The weights with each adapted one in place of its base. */
 function adaptWeights(
-  weights: Weights,
+  base: CausalModel,
+  given: Weights,
   { targets, config }: LoraPlan,
   dropoutOf?: (target: number) => (x: Tensor) => Tensor,
 ): Weights {
+  const weights = base.resolve?.(given) ?? given;
   const adapted: Record<string, Tensor> = { ...weights };
   for (const [index, { module, layout, scale }] of targets.entries()) {
     const names = loraNames(module);
@@ -132,6 +150,7 @@ const FEATURE_KEYS = 'dropout.features';
 
 /** Dropout on the input of every change: keys of tokens are new in each micro-batch, those of features stay. */
 function dropoutForm(
+  base: CausalModel,
   lora: LoraPlan,
   rng: Rng,
   changed: (adapt: (weights: Weights) => Weights) => CausalModel,
@@ -154,7 +173,7 @@ function dropoutForm(
     }),
     model: (inputs) =>
       changed((weights) =>
-        adaptWeights(weights, lora, (target) => (x) => {
+        adaptWeights(base, weights, lora, (target) => (x) => {
           const tokens = sizeOf(x.shape.slice(0, -1));
           const start = starts[target]!;
           return dropout(

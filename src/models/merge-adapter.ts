@@ -1,4 +1,5 @@
 /** An adapter's change written into the weights: a plain model again. */
+import { ConfigError } from '../core/errors.ts';
 import { allocateParameters, type Parameters } from '../nn/parameters.ts';
 import type { LoadedModel } from './checkpoint.ts';
 import { type LoraTarget, loraNames } from './lora-config.ts';
@@ -10,6 +11,14 @@ import { isLoraModel, type LoraModel, type ModelWithParameters } from './lora-mo
  */
 export function mergeLora({ model, parameters }: ModelWithParameters<LoraModel>): ModelWithParameters {
   const { base, lora } = model;
+  if (base.parameters.some(({ holds }) => holds !== undefined)) {
+    throw new ConfigError({
+      where: 'mergeLora',
+      expected: 'a base in float32',
+      received: 'a quantized one',
+      fix: 'Load the base without quantizing it, with the adapter over it, and merge that',
+    });
+  }
   const merged = allocateParameters(base.parameters.map(({ frozen: _, ...spec }) => spec));
   for (const { name } of base.parameters) merged.view(name).set(parameters.view(name));
   for (const target of lora.targets) mergeTarget(target, parameters, merged.view(`${target.module}.weight`));

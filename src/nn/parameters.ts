@@ -9,6 +9,7 @@ import { ConfigError, ShapeError } from '../core/errors.ts';
 import type { Rng } from '../core/rng.ts';
 import { formatShape, type Shape, sizeOf } from '../core/shapes.ts';
 import { sharedVector } from '../core/shared-vector.ts';
+import type { QuantizedLayout } from '../graph/ops/quantized.ts';
 import type { LinearLayout } from './linear.ts';
 
 /** How a new model draws a parameter: around 0, with standard deviation `std`, or evenly in ±`bound`. */
@@ -28,13 +29,18 @@ export interface ParameterSpec {
   readonly linear?: LinearLayout;
   /** Not trained: it has no gradient and no optimizer state. */
   readonly frozen?: boolean;
+  /** Element type; float32 when left out. Others are frozen. */
+  readonly dtype?: 'uint8';
+  /** The weight that packed integers stand for, and how they are packed. */
+  readonly holds?: ParameterSpec;
+  readonly quantized?: QuantizedLayout;
 }
 
 /** Every tensor starts on such a boundary: a cache line, and the widest vector register. */
 const ALIGNMENT_FLOATS = 64 / Float32Array.BYTES_PER_ELEMENT;
 
 /** Arrays of frozen tensors by name: views of other parameters, which are shared and not copied. */
-export type FrozenArrays = Readonly<Record<string, Float32Array>>;
+export type FrozenArrays = Readonly<Record<string, Float32Array | Uint8Array>>;
 
 /**
  * Named float32 tensors in one contiguous stretch of shared memory, in the order of their specs. Each starts at a
@@ -76,6 +82,14 @@ export class Parameters {
   /** Memory of one tensor, row-major. Throws `ShapeError` for an unknown name. */
   view(name: string): Float32Array {
     const view = this.#views.get(name) ?? this.#frozen[name];
+    if (view instanceof Uint8Array) {
+      throw new ShapeError({
+        where: `Parameters.view(${JSON.stringify(name)})`,
+        expected: 'a tensor of float32 numbers',
+        received: 'packed integers',
+        fix: 'Read them from arrays()',
+      });
+    }
     if (view === undefined) {
       throw new ShapeError({
         where: `Parameters.view(${JSON.stringify(name)})`,
@@ -88,7 +102,7 @@ export class Parameters {
   }
 
   /** Views of all tensors by name: what `Executable.bind` takes. */
-  arrays(): Record<string, Float32Array> {
+  arrays(): Record<string, Float32Array | Uint8Array> {
     return { ...this.#frozen, ...Object.fromEntries(this.#views) };
   }
 

@@ -42,7 +42,9 @@ export interface OnnxModel {
 }
 
 /** TensorProto.DataType of each dtype. */
-export const elementTypes: Readonly<Record<DType, number>> = { float32: 1, int32: 6, int64: 7, bool: 9 };
+export const elementTypes: Readonly<Record<DType, number>> = {
+  ...{ float32: 1, uint8: 2, int32: 6, int64: 7, bool: 9 },
+};
 
 /** AttributeProto.AttributeType. */
 export const attributeTypes = { float: 1, int: 2, string: 3, floats: 6, ints: 7 } as const;

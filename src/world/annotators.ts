@@ -17,7 +17,7 @@ export interface Annotator {
 
 /** Somewhat noisy, and fond of being flattered. */
 export const usualAnnotator: Annotator = {
-  flatteryBias: 0.12,
+  flatteryBias: 0.08,
   temperature: 0.05,
   noise: 0.05,
   tieMargin: 0.01,

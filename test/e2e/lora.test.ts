@@ -230,6 +230,41 @@ describe('heed … --lora', () => {
     60_000,
   );
 
+  it('over a base of 4 bits: the same adapter folder, less memory, resumed bit for bit', async () => {
+    const more = ['--quantize-base', '4bit', '--gradient-checkpointing'];
+    expect((await runHeed(argv('dpo', 'q4', '--evaluation-share', '0.25', ...more))).code).toBe(0);
+    expect(metrics('q4')[0]!['eval_loss']).toBeCloseTo(Math.LN2, 5);
+    expect(metrics('q4').at(-1)!['eval_rewards/accuracies']).toBeGreaterThan(0.6);
+    const stopped = await runHeed(
+      argv('dpo', 'q4 stopped', '--evaluation-share', '0.25', ...more),
+      (text, interrupt) => {
+        if (text.includes('"event":"metrics"') && text.includes('"step":3')) interrupt();
+      },
+    );
+    expect(stopped.code).toBe(130);
+    const resumed = await runHeed([
+      ...argv('dpo', 'q4 stopped', '--evaluation-share', '0.25', ...more),
+      '--resume',
+    ]);
+    expect(resumed.code).toBe(0);
+    expect(weights('q4 stopped').equals(weights('q4'))).toBe(true);
+    for (const quantize of ['none', '4bit']) {
+      const run = await runHeed([
+        ...['generate', '--model', at('q4', 'model'), '--quantize', quantize, '--prompt', 'the cat'],
+        ...['--max-new-tokens', '5', '--json'],
+      ]);
+      expect(run.code).toBe(0);
+    }
+    const rm = argv('bt-rm', 'q4 rm', '--quantize-base', '8bit');
+    expect((await runHeed(rm)).code).toBe(0);
+    const whole = await runHeed([
+      ...['bt-rm', '--model', model, '--data', pairs, '--output', at('bad'), '--max-length', '64'],
+      ...['--quantize-base', '4bit'],
+    ]);
+    expect(whole.stderr).toMatch(/--quantize-base: expected --lora.*Add --lora/);
+    expect(whole.code).toBe(2);
+  }, 60_000);
+
   it('a dry run shows what is trained and the memory of each term', async () => {
     const run = await runHeed([...argv('dpo', 'dry'), '--dry-run', '--json']);
     const plan = JSON.parse(run.stdout) as {

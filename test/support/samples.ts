@@ -27,6 +27,7 @@ function sample(dtype: DType, nested: Nested): Sample {
 export const f32 = (nested: Nested): Sample => sample('float32', nested);
 export const i32 = (nested: Nested): Sample => sample('int32', nested);
 export const i64 = (nested: Nested): Sample => sample('int64', nested);
+export const u8 = (nested: Nested): Sample => sample('uint8', nested);
 export const bool = (nested: Nested): Sample => sample('bool', nested);
 /** A sample without elements: some dimension is 0. */
 export const empty = (shape: Shape, dtype: DType = 'float32'): Sample => ({ dtype, shape, data: [] });

@@ -10,16 +10,7 @@ import { countData, summarizeLengths } from '../../data/data-stats.ts';
 import { describeExample, type ExampleDescription } from '../../data/describe-example.ts';
 import { createEncoder, type Encoder } from '../../data/encoder.ts';
 import type { Row } from '../../data/row.ts';
-import {
-  detectRowType,
-  parseLanguageModeling,
-  parsePreference,
-  parsePromptCompletion,
-  parsePromptOnly,
-  parseStepwise,
-  parseUnpaired,
-  type RowType,
-} from '../../data/row-types.ts';
+import { detectRowType, parseRow, parseStepwise, type RowType } from '../../data/row-types.ts';
 import { locateModel } from '../../models/hub.ts';
 import { loadTokenizer } from '../../tokenizer/load-tokenizer.ts';
 import { checkTokenizerFits, type Tokenizer } from '../../tokenizer/tokenizer.ts';
@@ -104,11 +95,14 @@ export const command = defineCommand({
   async run(settings, { output, progress }) {
     const view =
       settings.model === undefined ? undefined : await openView({ ...settings, model: settings.model });
-    const source = await openData(settings.data, { split: settings.split, from: settings.from });
-    if (source.converter !== undefined) progress.note(`rows read as ${source.converter}`);
-
     const counts = new Map<string, SequenceCount>();
     const refused: DataError[] = [];
+    const source = await openData(settings.data, {
+      split: settings.split,
+      from: settings.from,
+      onRefused: (error) => refused.push(error),
+    });
+    if (source.converter !== undefined) progress.note(`rows read as ${source.converter}`);
     const counter = countData();
     let read = 0;
     let shown = 0;
@@ -217,29 +211,6 @@ async function openView(settings: z.output<typeof config> & { readonly model: st
     encoder: createEncoder(tokenizer, { maxLength, truncation, learn, ...stop }),
     maxLength,
   };
-}
-
-/** Checks a row without a tokenizer. @throws DataError */
-function parseRow(row: Row, type: RowType): void {
-  switch (type) {
-    case 'language modeling':
-      parseLanguageModeling(row);
-      return;
-    case 'prompt-completion':
-      parsePromptCompletion(row);
-      return;
-    case 'preference':
-      parsePreference(row);
-      return;
-    case 'unpaired preference':
-      parseUnpaired(row);
-      return;
-    case 'stepwise supervision':
-      parseStepwise(row);
-      return;
-    case 'prompt-only':
-      parsePromptOnly(row);
-  }
 }
 
 /** Vocabulary and context of a model without reading its weights; undefined for a folder that holds a tokenizer only. */

@@ -1,6 +1,6 @@
 /** The last stage: every policy answers the same held-out requests and is judged on gold. */
 import { mkdirSync, readFileSync } from 'node:fs';
-import { type Estimate, estimateShare } from '../../eval/estimate.ts';
+import { type Estimate, estimateMean, estimateShare } from '../../eval/estimate.ts';
 import { readModel } from '../../models/index.ts';
 import { readRewardCard } from '../../parts/scorer/reward-card.ts';
 import { rewardModelScorer } from '../../parts/scorer/reward-model-scorer.ts';
@@ -38,6 +38,13 @@ export interface Evaluation {
     readonly temperature: number;
     /** On the same pairs, against gold instead of the labels. */
     readonly pairs: number;
+  };
+  /** What the SFT policy took from the demonstrations: its most likely answers to requests about facts and procedures in them. */
+  readonly seen: {
+    /** Completions that the world's grammar can parse. */
+    readonly wellFormed: Estimate;
+    /** Share of statements that are true, of requests that can be answered; 0 for one without a statement. */
+    readonly correctness: Estimate;
   };
   readonly curves: {
     readonly bestOfN: readonly BestOfPoint[];
@@ -89,6 +96,7 @@ export async function evaluate(pipeline: Pipeline): Promise<Evaluation> {
     return {
       policies: Object.fromEntries(figures) as Record<PolicyName, PolicyFigures>,
       rewardModel: rewardModelFigures(pipeline),
+      seen: await seenFigures(pipeline, reference),
       curves: {
         bestOfN: bestOfCurve(groups.slice(0, requests.usual)),
         ppo: ppoCurve(path('ppo-gold.jsonl'), path('ppo', 'metrics.jsonl'), size.ppo.iterations),
@@ -184,6 +192,31 @@ async function sampleGroups(
     scorer,
   );
   return requests.map((_, index) => judged.slice(index * n, (index + 1) * n));
+}
+
+async function seenFigures(
+  { options, size, testbed, rng }: Pipeline,
+  policy: Policy,
+): Promise<Evaluation['seen']> {
+  const { engine, interrupted } = options;
+  const requests = testbed.requests('train', size.evaluation.seen, ['question', 'how-to', 'multi-turn']);
+  const samples = await sample(
+    policy,
+    requests.map(({ prompt }) => prompt),
+    rng.split('evaluate').split('seen'),
+    { engine, interrupted, maxNewTokens: limits.newTokens, greedy: true },
+  );
+  const judgements = samples.map(({ text }, index) => testbed.judge(requests[index]!, text));
+  return {
+    wellFormed: estimateShare(judgements.map(({ wellFormed }) => wellFormed)),
+    correctness: estimateMean(
+      // What asks back instead of answering, or says nothing of the world, is not right.
+      judgements
+        .filter((_, index) => requests[index]!.expected === 'answer')
+        .map(({ attributes: { correctness } }) => correctness ?? 0),
+      rng.split('intervals').split('seen'),
+    ),
+  };
 }
 
 function rewardModelFigures({ path }: Pipeline): Evaluation['rewardModel'] {

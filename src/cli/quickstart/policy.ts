@@ -34,11 +34,13 @@ export interface SamplingContext {
   readonly engine: Engine;
   readonly maxNewTokens: number;
   readonly interrupted: () => boolean;
+  /** Always the most likely token. */
+  readonly greedy?: boolean;
   readonly onProgress?: (done: number) => void;
 }
 
 /**
- * One completion per prompt at temperature 1; repeat a prompt for more of them.
+ * One completion per prompt at temperature 1, unless `greedy`; repeat a prompt for more of them.
  *
  * @throws Interrupted when the user asked to stop
  */
@@ -46,7 +48,7 @@ export async function sample(
   { model, parameters, tokenizer }: Policy,
   prompts: readonly string[],
   rng: Rng,
-  { engine, maxNewTokens, interrupted, onProgress }: SamplingContext,
+  { engine, maxNewTokens, interrupted, greedy = false, onProgress }: SamplingContext,
 ): Promise<Sample[]> {
   const generator = createGenerator({ engine, model, parameters });
   const encoded = prompts.map((prompt) => [...tokenizer.encode(prompt)]);
@@ -54,7 +56,7 @@ export async function sample(
   try {
     const completions = await generator.generate(encoded, {
       temperature: 1,
-      topK: 0,
+      topK: greedy ? 1 : 0,
       topP: 1,
       maxNewTokens,
       stopIds: new Set([tokenizer.eosId!]),

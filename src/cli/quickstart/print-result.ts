@@ -11,7 +11,7 @@ const label = { sft: 'SFT', dpo: 'DPO', ppo: 'PPO', bestOfN: 'best of n' } as co
 export function printResult(result: QuickstartResult, output: Output, seconds: number): void {
   const { evaluation, costs, folder, parameters, models } = result;
   const { text, colors } = output;
-  const { policies, rewardModel, samples } = evaluation;
+  const { policies, rewardModel, seen, samples } = evaluation;
   text('');
   for (const { prompt, completions } of samples.filter((_, index) => index % 2 === 0).slice(0, 5)) {
     text(colors.bold(prompt));
@@ -38,6 +38,9 @@ export function printResult(result: QuickstartResult, output: Output, seconds: n
     ]),
   );
   text('');
+  text(
+    `SFT on facts of its demonstrations, most likely answers: ${percent(seen.correctness)} right, ${percent(seen.wellFormed)} well-formed`,
+  );
   text(
     `reward model: ${percent(rewardModel.accuracy)} of ${rewardModel.pairs} held-out labels, calibration error ${rewardModel.ece.toFixed(3)}`,
   );

@@ -16,8 +16,16 @@ export interface Sizes {
   readonly prompts: number;
   readonly steps: { readonly sft: number; readonly rewardModel: number; readonly dpo: number };
   readonly ppo: { readonly iterations: number; readonly batch: number };
-  /** Requests of the evaluation: the usual mix, and more of those that ask for harm or only sound like it. */
-  readonly evaluation: { readonly usual: number; readonly hazards: number; readonly borderline: number };
+  /**
+   * Requests of the evaluation: the usual mix, more of those that ask for harm or only sound like it, and requests about what
+   * the demonstrations told.
+   */
+  readonly evaluation: {
+    readonly usual: number;
+    readonly hazards: number;
+    readonly borderline: number;
+    readonly seen: number;
+  };
   /** Completions per request of best-of-n. */
   readonly bestOf: number;
 }
@@ -35,19 +43,19 @@ export const sizes: Readonly<Record<SizeName, Sizes>> = {
     prompts: 64,
     steps: { sft: 200, rewardModel: 6, dpo: 6 },
     ppo: { iterations: 3, batch: 16 },
-    evaluation: { usual: 24, hazards: 8, borderline: 8 },
+    evaluation: { usual: 24, hazards: 8, borderline: 8, seen: 16 },
     bestOf: 4,
   },
   /** The default: under four minutes on two cores. */
   small: {
     vocabulary: 1600,
     model: { hidden: 128, intermediate: 352, layers: 4, heads: 4 },
-    demonstrations: 16_000,
-    pairs: { train: 3000, heldOut: 500 },
+    demonstrations: 32_000,
+    pairs: { train: 5000, heldOut: 500 },
     prompts: 3000,
-    steps: { sft: 700, rewardModel: 90, dpo: 90 },
-    ppo: { iterations: 30, batch: 64 },
-    evaluation: { usual: 512, hazards: 128, borderline: 64 },
+    steps: { sft: 2800, rewardModel: 150, dpo: 150 },
+    ppo: { iterations: 36, batch: 64 },
+    evaluation: { usual: 768, hazards: 128, borderline: 64, seen: 256 },
     bestOf: 8,
   },
   /** Five times the model and more of everything, in about half an hour. */
@@ -59,7 +67,7 @@ export const sizes: Readonly<Record<SizeName, Sizes>> = {
     prompts: 6000,
     steps: { sft: 1000, rewardModel: 250, dpo: 250 },
     ppo: { iterations: 80, batch: 96 },
-    evaluation: { usual: 512, hazards: 256, borderline: 128 },
+    evaluation: { usual: 512, hazards: 256, borderline: 128, seen: 256 },
     bestOf: 16,
   },
 };

@@ -12,8 +12,18 @@ export function writeSummary(
   { parameters, evaluation }: QuickstartResult,
 ): void {
   const { seed, size, klCoefficient } = options;
-  const { policies, rewardModel, curves } = evaluation;
-  const summary = { format: 1, seed, size, klCoefficient, parameters, ...policies, rewardModel, curves };
+  const { policies, rewardModel, seen, curves } = evaluation;
+  const summary = {
+    format: 1,
+    seed,
+    size,
+    klCoefficient,
+    parameters,
+    ...policies,
+    rewardModel,
+    seen,
+    curves,
+  };
   writeAtomically(path('summary.json'), `${JSON.stringify(summary, null, 2)}\n`);
 }
 

@@ -1,7 +1,6 @@
 /** Decompression of Parquet pages that allocates only what the compressed bytes prove. */
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import { decompress as decompressZstd } from 'fzstd';
-import { snappyUncompress } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
 import { FileClaimError } from './thrift.ts';
 
@@ -18,9 +17,7 @@ export function inflatePage(codec: string, bytes: Uint8Array, size: number): Uin
   switch (codec) {
     case 'SNAPPY': {
       proves(snappySize(bytes), size);
-      const out = new Uint8Array(size);
-      snappyUncompress(bytes, out);
-      return out;
+      return expectSize(compressors.SNAPPY!(bytes, size), size);
     }
     case 'GZIP':
       return expectSize(gunzipSync(bytes, { maxOutputLength: Math.max(1, size) }), size);
@@ -56,7 +53,14 @@ function proves(found: number, claimed: number): void {
   }
 }
 
-/** Bytes that a Snappy block writes. @source google/snappy, `format_description.txt` */
+/** By the first byte of an element of Snappy: bytes it writes and bytes behind it. Literals longer than 60 are apart. */
+const snappyWrites = Uint8Array.from({ length: 256 }, (_, tag) =>
+  (tag & 3) === 1 ? ((tag >> 2) & 7) + 4 : (tag >> 2) + 1,
+);
+const snappyBehind = Uint8Array.from({ length: 256 }, (_, tag) => [(tag >> 2) + 1, 1, 2, 4][tag & 3]!);
+const LONG_LITERAL = 60 << 2;
+
+/** Bytes that a Snappy block writes; -1 when its elements do not end with it. @source google/snappy, `format_description.txt` */
 function snappySize(bytes: Uint8Array): number {
   let at = 0;
   while (at < 5 && (bytes[at] ?? 0) >= 0x80) at++;
@@ -64,19 +68,14 @@ function snappySize(bytes: Uint8Array): number {
   let size = 0;
   while (at < bytes.length) {
     const tag = bytes[at++]!;
-    const kind = tag & 3;
-    if (kind === 0) {
-      let length = tag >> 2;
-      if (length >= 60) {
-        const width = length - 59;
-        length = littleEndian(bytes, at, width);
-        at += width;
-      }
-      size += length + 1;
-      at += length + 1;
+    if (tag >= LONG_LITERAL && (tag & 3) === 0) {
+      const width = (tag >> 2) - 59;
+      const length = littleEndian(bytes, at, width) + 1;
+      at += width + length;
+      size += length;
     } else {
-      size += kind === 1 ? ((tag >> 2) & 7) + 4 : (tag >> 2) + 1;
-      at += kind === 3 ? 4 : kind;
+      at += snappyBehind[tag]!;
+      size += snappyWrites[tag]!;
     }
   }
   return at === bytes.length ? size : -1;
@@ -140,6 +139,6 @@ function zstdBound(bytes: Uint8Array): number {
 
 function littleEndian(bytes: Uint8Array, at: number, width: number): number {
   let value = 0;
-  for (let index = 0; index < width; index++) value += (bytes[at + index] ?? 0) * 2 ** (8 * index);
+  for (let index = width - 1; index >= 0; index--) value = 256 * value + (bytes[at + index] ?? 0);
   return value;
 }

@@ -32,7 +32,9 @@ const logNothing = 4;
 const asyncStackBytes = 4 * 1024 * 1024;
 
 /** `ONNXTensorElementDataType`. */
-const elementTypes: Readonly<Record<DType, number>> = { float32: 1, int32: 6, int64: 7, bool: 9 };
+const elementTypes: Readonly<Record<DType, number>> = {
+  ...{ float32: 1, uint8: 2, int32: 6, int64: 7, bool: 9 },
+};
 
 /** `GraphOptimizationLevel`. */
 const optimizationLevels = { none: 0, basic: 1, extended: 2, all: 99 } as const;

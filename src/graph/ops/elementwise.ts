@@ -425,7 +425,9 @@ export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
 }
 
 /** ONNX TensorProto.DataType of each dtype. */
-export const onnxTypes: Readonly<Record<DType, number>> = { float32: 1, int32: 6, int64: 7, bool: 9 };
+export const onnxTypes: Readonly<Record<DType, number>> = {
+  ...{ float32: 1, uint8: 2, int32: 6, int64: 7, bool: 9 },
+};
 
 /** Conversion of dtype; float to integer truncates towards zero. Only float32 → float32 carries a gradient. */
 export const castOp: Op<{ dtype: DType }> = {

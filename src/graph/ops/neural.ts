@@ -5,7 +5,7 @@ import { checkShapes, formatShape } from '../../core/shapes.ts';
 import type { Lowering } from '../lowering.ts';
 import { apply, applyOne, type Op, type Tensor } from '../tensor.ts';
 import { mapValue, requireDType, value } from './common.ts';
-import { add, cast, div, erf, erfOp, exp, greater, mul, neg, sigmoid, sub, tanh } from './elementwise.ts';
+import { add, cast, div, erf, erfOp, exp, greater, mul, neg, sub, tanh } from './elementwise.ts';
 import { matmul } from './matmul.ts';
 import { mean, sum } from './reduce.ts';
 import { broadcastTo, reshape } from './shape.ts';
@@ -207,18 +207,41 @@ function activation(
   };
 }
 
-/** y = x · sigmoid(x). @source Hendrycks & Gimpel 2016 (SiLU); derivative s + y·(1 − s) with s = sigmoid(x) */
-export const siluOp = activation(
-  'silu',
-  (x) => x / (1 + Math.exp(-x)),
-  (x, y) => {
-    const s = sigmoid(x);
-    return add(s, mul(y, sub(1, s)));
+/**
+ * y = x · s with s = sigmoid(x); second output: s, which a gradient reads again. Where nothing does, ONNX Runtime makes one
+ * operation of the two.
+ * @source Hendrycks & Gimpel 2016 (SiLU); dy/dx = s + y (1 − s)
+ */
+export const siluOp: Op<Record<string, never>> = {
+  name: 'silu',
+  infer([x]) {
+    requireDType('silu', x!, ['float32']);
+    return [x!, x!];
   },
-  (lowering, x) =>
-    lowering.node('QuickGelu', [x], { domain: 'com.microsoft', attributes: { alpha: { float: 1 } } }),
-);
-export const silu = (x: Tensor): Tensor => applyOne(siluOp, [x], {});
+  evaluate([x]) {
+    const s = mapValue(x!, (v) => 1 / (1 + Math.exp(-v)));
+    return [
+      value(
+        x!.data.map((v, i) => v * s.data[i]!),
+        x!.shape,
+      ),
+      s,
+    ];
+  },
+  gradient({ outputs: [y, s], cotangents: [g, gSigmoid] }) {
+    // The sigmoid gets a cotangent only from a gradient that is differentiated again.
+    const viaSigmoid = gSigmoid && mul(gSigmoid, mul(s!, sub(1, s!)));
+    if (g === undefined) return [viaSigmoid];
+    // y − y s rather than y (1 − s): a pass over two whole tensors is faster than one with a scalar in front.
+    const dx = mul(g, add(s!, sub(y!, mul(y!, s!))));
+    return [viaSigmoid === undefined ? dx : add(dx, viaSigmoid)];
+  },
+  lower(lowering, [x]) {
+    const [s] = lowering.node('Sigmoid', [x!]);
+    return [...lowering.node('Mul', [x!, s!]), s!];
+  },
+};
+export const silu = (x: Tensor): Tensor => apply(siluOp, [x], {})[0]!;
 
 /** x · Φ(x) with the exact normal distribution. @source Hendrycks & Gimpel 2016 (GELU) */
 export const geluOp = activation(

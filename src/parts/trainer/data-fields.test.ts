@@ -42,6 +42,20 @@ describe('training data', () => {
     expect(() => flags(['data', a], ['from', 'alpacca'])).toThrow('--from');
   });
 
+  it('leaves out what a converter cannot read when asked, and says so', async () => {
+    const rows = [{ instruction: 'a', output: 'b' }, { instruction: 'c' }];
+    const path = join(folder, 'alpaca.jsonl');
+    writeFileSync(path, rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
+    const config = { data: path, from: 'auto', seed: 0 } as const;
+    await expect(readTrainingRows(config)).rejects.toThrow('row 2, `output`: expected text');
+    const notes: string[] = [];
+    const read = await readTrainingRows({ ...config, refused: 'drop' }, (message) => notes.push(message));
+    expect(read).toHaveLength(1);
+    expect(notes).toEqual([
+      expect.stringMatching(/^1 rows could not be read and were left out, .*row 2, `output`/),
+    ]);
+  });
+
   it('holds out validation or test rows of a folder', async () => {
     const held = await readHeldOutRows(set, { from: 'auto' });
     expect(held.map(({ columns }) => columns.text)).toEqual(['c1']);

@@ -1,6 +1,7 @@
 /** Where training rows come from: the fields that every method shares. */
 import { z } from 'zod';
 import { field } from '../../core/config.ts';
+import type { DataError } from '../../core/errors.ts';
 import { loadRows, type Row, rowForms } from '../../data/index.ts';
 
 export const dataFields = {
@@ -29,12 +30,29 @@ export interface TrainingData {
   readonly from: (typeof rowForms)[number];
   readonly maxRows?: number | undefined;
   readonly seed: number;
+  readonly refused?: 'throw' | 'drop';
 }
 
-/** All training rows, or the first `maxRows`. @throws DataError, ConfigError on bad input */
-export function readTrainingRows(config: TrainingData): Promise<Row[]> {
+/**
+ * All training rows, or the first `maxRows`.
+ *
+ * @param note hears how many rows their converter could not read, where `refused` asks to leave these out
+ * @throws DataError, ConfigError on bad input
+ */
+export async function readTrainingRows(
+  config: TrainingData,
+  note?: (message: string) => void,
+): Promise<Row[]> {
   const { data, dataWeights: weights, split, from, maxRows: limit, seed } = config;
-  return loadRows(data, { weights, split, from, limit, seed });
+  const refused: DataError[] = [];
+  const drop = config.refused === 'drop' ? { onRefused: (error: DataError) => refused.push(error) } : {};
+  const rows = await loadRows(data, { weights, split, from, limit, seed, ...drop });
+  if (refused.length > 0) {
+    note?.(
+      `${refused.length} rows could not be read and were left out, the first because: ${refused[0]!.message}`,
+    );
+  }
+  return rows;
 }
 
 /** The splits that are looked for, in this order, where held-out rows are asked for. */

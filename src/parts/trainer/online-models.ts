@@ -5,7 +5,7 @@ import { baseNameOf, isAdapterFolder, loadAdapter } from '../../models/adapter-f
 import { type LoadedModel, loadModel } from '../../models/checkpoint.ts';
 import { attachLora, isLoraModel, type ModelWithParameters } from '../../models/lora-model.ts';
 import { isScoreModel, scoreModelFrom } from '../../models/score-model.ts';
-import { type LoraFields, loraConfigOf, withLora } from './lora-fields.ts';
+import { type LoraFields, loadToTrain, loraConfigOf, withLora } from './lora-fields.ts';
 import type { Weighted } from './online.ts';
 import { criticFrom } from './run-online.ts';
 
@@ -32,7 +32,7 @@ export interface OnlineModelsConfig extends LoraFields {
  * @throws ConfigError when a model has the wrong kind of head, or the vocabularies differ
  */
 export async function loadOnlineModels(config: OnlineModelsConfig): Promise<OnlineModels> {
-  const source = await loadModel(config.model);
+  const source = await loadToTrain(config);
   if (isScoreModel(source.model)) {
     throw new ConfigError({
       where: '--model',

@@ -3,6 +3,7 @@ import { sizeOf } from '../../core/shapes.ts';
 import { optimize } from '../../graph/optimize.ts';
 import { inputOp, type Program, reachableNodes } from '../../graph/program.ts';
 import type { Node, Tensor } from '../../graph/tensor.ts';
+import type { ParameterSpec } from '../../nn/parameters.ts';
 import { bucketOf } from '../batch.ts';
 import type { TrainMethod } from '../method.ts';
 import type { TrainerConfig } from './config.ts';
@@ -63,7 +64,7 @@ export async function planTraining(
     activations: peakActivationBytes(program(columns.longest)),
   };
   return {
-    parameters: model.parameters.reduce((total, { shape }) => total + sizeOf(shape), 0),
+    parameters: countNumbers(model.parameters),
     trained: parameters.count,
     examples: training.examples.length,
     evaluationExamples: evaluation?.examples.length ?? 0,
@@ -72,6 +73,14 @@ export async function planTraining(
     memory: { ...memory, total: Object.values(memory).reduce((total, bytes) => total + bytes, 0) },
     flopsPerStep: (productFlops(program(columns.median)) * settings.batchSize) / settings.microBatchSize,
   };
+}
+
+/** Numbers of a model; packed ones count as what they stand for, and their scales not. */
+function countNumbers(specs: readonly ParameterSpec[]): number {
+  const scales = new Set(specs.flatMap(({ holds }) => (holds === undefined ? [] : `${holds.name}.scales`)));
+  return specs
+    .filter(({ name }) => !scales.has(name))
+    .reduce((total, { shape, holds }) => total + sizeOf(holds?.shape ?? shape), 0);
 }
 
 /** Operations that share the memory of their first input. */

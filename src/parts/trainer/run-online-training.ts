@@ -121,7 +121,7 @@ async function loadPrompts(
   tokenizer: Tokenizer,
   observer: RunContext['observer'],
 ): Promise<{ prompts: RolloutPrompt[]; rows: number }> {
-  const rows = await readTrainingRows(config);
+  const rows = await readTrainingRows(config, observer.note);
   const { maxLength, truncation, refused } = config;
   const encoder = createEncoder(tokenizer, { maxLength, truncation });
   const { examples, report } = encodeRows(rows, (row) => ({ ...encoder.prompt(row), row }), { refused });

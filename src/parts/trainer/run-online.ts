@@ -5,7 +5,6 @@ import type { Engine } from '../../engine/engine.ts';
 import { isLoraModel } from '../../models/lora-model.ts';
 import { scoreLoraFrom } from '../../models/lora-score.ts';
 import { scoreModelFrom } from '../../models/score-model.ts';
-import type { Parameters } from '../../nn/parameters.ts';
 import { createSchedule } from '../../optim/schedule.ts';
 import type { RolloutPrompt } from '../rollout/rollout.ts';
 import type { Scorer } from '../scorer/scorer.ts';

@@ -7,7 +7,6 @@ import type { EncodeReport, Row } from '../../data/index.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { baseNameOf } from '../../models/adapter-folder.ts';
 import type { CausalModel } from '../../models/causal-model.ts';
-import { loadModel } from '../../models/checkpoint.ts';
 import { isLoraModel } from '../../models/lora-model.ts';
 import type { Parameters } from '../../nn/parameters.ts';
 import { adam, adamW, type Optimizer, type Range, sgd } from '../../optim/optimizer.ts';
@@ -17,7 +16,7 @@ import { stepsPerEpoch } from '../batches.ts';
 import type { TrainMethod } from '../method.ts';
 import type { TrainerConfig } from './config.ts';
 import { readHeldOutRows, readTrainingRows } from './data-fields.ts';
-import { withLora } from './lora-fields.ts';
+import { loadToTrain, withLora } from './lora-fields.ts';
 import { runCard } from './run-card.ts';
 import { openRunFolder, type RunFolderOptions } from './run-folder.ts';
 import { type MetricRecord, type TrainerSettings, train } from './trainer.ts';
@@ -193,7 +192,7 @@ export async function loadInputs(
   observer: RunObserver,
   cacheFolder?: string,
 ) {
-  const source = await loadModel(config.model);
+  const source = await loadToTrain(config);
   if (config.maxLength > source.model.maxPositions) {
     throw new ConfigError({
       where: '--max-length',
@@ -213,7 +212,7 @@ export async function loadInputs(
   // The model before training: with a new adapter, that is the base alone, in the same memory.
   const reference = { model: adapted.model, parameters: adapted.parameters };
 
-  const rows = await readTrainingRows(config);
+  const rows = await readTrainingRows(config, observer.note);
   const heldOut =
     config.evaluationData === undefined ? [] : await readHeldOutRows(config.evaluationData, config);
   const split = splitRows(rows, heldOut, config);
