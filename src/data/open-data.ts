@@ -80,7 +80,7 @@ export async function* readBytes(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   try {
     const raw = createReadStream(path);
-    if (compression === 'zstd') yield* inflateZstd(raw);
+    if (compression === 'zstd') yield* inflateZstd(path, raw);
     // A pipeline passes errors on and closes the file when the reader stops early.
     else
       yield* compression === 'gzip' ? (pipeline(raw, createGunzip(), () => {}) as unknown as Readable) : raw;
@@ -99,8 +99,25 @@ export async function* readBytes(
   }
 }
 
-async function* inflateZstd(raw: Readable): AsyncGenerator<Uint8Array, void, undefined> {
+/** What the zstd tool takes without `--long`: 128 MiB. */
+const MAX_WINDOW = 2 ** 27;
+
+/** The memory that a Zstandard frame asks for. @source RFC 8878, section 3.1.1.1.2 */
+function zstdWindow(head: Uint8Array): number {
+  const flags = head[4] ?? 0;
+  // A frame of one segment has its content's size for a window; fzstd reads 32 bits of it, as here.
+  if ((flags & 32) !== 0) {
+    const at = 5 + [0, 1, 2, 4][flags & 3]!;
+    const width = flags >> 6 === 0 ? 1 : Math.min(4, 1 << (flags >> 6));
+    return head.subarray(at, at + width).reduceRight((size, byte) => 256 * size + byte, 0);
+  }
+  const base = 2 ** (10 + ((head[5] ?? 0) >> 3));
+  return base + (base / 8) * ((head[5] ?? 0) & 7);
+}
+
+async function* inflateZstd(path: string, raw: Readable): AsyncGenerator<Uint8Array, void, undefined> {
   let ready: Uint8Array[] = [];
+  let first = true;
   const inflate = new Decompress((piece) => ready.push(piece));
   const take = (): Uint8Array[] => {
     const pieces = ready;
@@ -108,6 +125,16 @@ async function* inflateZstd(raw: Readable): AsyncGenerator<Uint8Array, void, und
     return pieces;
   };
   for await (const chunk of raw) {
+    const window = first ? zstdWindow(chunk as Uint8Array) : 0;
+    if (window > MAX_WINDOW) {
+      throw new DataError({
+        where: `${path}, byte 4`,
+        expected: `a Zstandard frame whose window is at most ${MAX_WINDOW / 2 ** 20} MiB`,
+        received: `${Math.round(window / 2 ** 20)} MiB`,
+        fix: 'Compress it again without --long, or in pieces',
+      });
+    }
+    first = false;
     inflate.push(chunk as Uint8Array);
     yield* take();
   }

@@ -89,6 +89,15 @@ describe('streams', () => {
         }
       }),
     );
+    // Each block has an order of its own.
+    const blocks = await collect(shuffleStream(listStream(numbers(100)), { rng: rng(), block: 10 }));
+    const orders10 = Array.from({ length: 10 }, (_, block) =>
+      blocks
+        .slice(10 * block, 10 * block + 10)
+        .map((value) => value % 10)
+        .join(''),
+    );
+    expect(new Set(orders10).size).toBe(10);
     // Six orders of three values in 6000 draws: 1000 each, standard deviation 29.
     const orders = new Map<string, number>();
     for (let seed = 0; seed < 6000; seed++) {

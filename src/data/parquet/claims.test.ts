@@ -91,43 +91,116 @@ describe('checkDataPage', () => {
     expect(check([2, 6, 1], 3, column('BYTE_ARRAY', 'REQUIRED'), 'RLE_DICTIONARY')).toEqual({ rows: 3 });
   });
 
-  it.each<[string, number[], number, SchemaTree[], string?]>([
-    ['more values than rows', numbers, 101, column('INT32', 'REQUIRED')],
-    ['more values than bytes', numbers, 4, column('INT32', 'REQUIRED')],
-    ['a negative count', numbers, -1, column('INT32', 'REQUIRED')],
-    ['two million values in 12 bytes', numbers, 2e6, column('INT32', 'REPEATED')],
-    ['levels longer than the page', [99, 0, 0, 0, 6, 1, ...numbers], 3, column('INT32', 'OPTIONAL')],
-    ['a run of more values than are due', [2, 0, 0, 0, 8, 1, ...numbers], 3, column('INT32', 'OPTIONAL')],
-    ['a run of none', [2, 0, 0, 0, 0, 1, ...numbers], 3, column('INT32', 'OPTIONAL')],
-    ['runs that end early', [2, 0, 0, 0, 4, 1, ...numbers], 3, column('INT32', 'OPTIONAL')],
+  it.each<[string, string, number[], number, SchemaTree[], string?]>([
+    ['more values than rows', '101 values where 100 rows are due', numbers, 101, column('INT32', 'REQUIRED')],
+    [
+      'more values than bytes',
+      '4 values of 16 bytes where 12 are left',
+      numbers,
+      4,
+      column('INT32', 'REQUIRED'),
+    ],
+    ['a negative count', '-1 values in a page of 12 bytes', numbers, -1, column('INT32', 'REQUIRED')],
+    [
+      'two million values in 12 bytes',
+      '2000000 values in a page of 12 bytes',
+      numbers,
+      2e6,
+      column('INT32', 'REPEATED'),
+    ],
+    [
+      'levels longer than the page',
+      'levels of 99 bytes where 14 are left',
+      [99, 0, 0, 0, 6, 1, ...numbers],
+      3,
+      column('INT32', 'OPTIONAL'),
+    ],
+    [
+      'a run of more values than are due',
+      'a run of 4 values where 3 are due',
+      [2, 0, 0, 0, 8, 1, ...numbers],
+      3,
+      column('INT32', 'OPTIONAL'),
+    ],
+    [
+      'a run of none',
+      'a run of 0 values where 3 are due',
+      [2, 0, 0, 0, 0, 1, ...numbers],
+      3,
+      column('INT32', 'OPTIONAL'),
+    ],
+    [
+      'runs that end early',
+      'runs of 2 values, not 3',
+      [2, 0, 0, 0, 4, 1, ...numbers],
+      3,
+      column('INT32', 'OPTIONAL'),
+    ],
     [
       'a packed run of too many groups',
+      'packed values of 1 bits where 3 are due',
       [3, 0, 0, 0, 0xff, 0x0f, 7, ...numbers],
       3,
       column('INT32', 'OPTIONAL'),
     ],
-    ['a text longer than the page', [9, 0, 0, 0, 65], 1, column('BYTE_ARRAY', 'REQUIRED')],
-    ['indexes of 33 bits', [33, 6, 1, 0, 0, 0, 0], 3, column('INT32', 'REQUIRED'), 'RLE_DICTIONARY'],
-    ['runs of what is no boolean', [2, 0, 0, 0, 6, 1], 3, column('INT32', 'REQUIRED'), 'RLE'],
+    [
+      'a text longer than the page',
+      'value 1 of 1 with 9 bytes where 1 are left',
+      [9, 0, 0, 0, 65],
+      1,
+      column('BYTE_ARRAY', 'REQUIRED'),
+    ],
+    [
+      'indexes of 33 bits',
+      'dictionary indexes of 33 bits',
+      [33, 6, 1, 0, 0, 0, 0],
+      3,
+      column('INT32', 'REQUIRED'),
+      'RLE_DICTIONARY',
+    ],
+    [
+      'runs of what is no boolean',
+      'runs of the type INT32',
+      [2, 0, 0, 0, 6, 1],
+      3,
+      column('INT32', 'REQUIRED'),
+      'RLE',
+    ],
     // Blocks of 128, 4 parts, 3 values, first 0; least delta 0; four widths; then a width of 65 bits.
     [
+      'deltas of 65 bits',
       'deltas of 65 bits',
       [0x80, 1, 4, 3, 0, 0, 65, 0, 0, 0],
       3,
       column('INT32', 'REQUIRED'),
       'DELTA_BINARY_PACKED',
     ],
-    ['deltas of no parts', [0x80, 1, 0, 3, 0], 3, column('INT32', 'REQUIRED'), 'DELTA_BINARY_PACKED'],
+    [
+      'deltas of no parts',
+      'with 0 parts',
+      [0x80, 1, 0, 3, 0],
+      3,
+      column('INT32', 'REQUIRED'),
+      'DELTA_BINARY_PACKED',
+    ],
     [
       'deltas of other values',
+      '9 deltas in blocks of 128',
       [0x80, 1, 4, 9, 0, 0, 0, 0, 0, 0],
       3,
       column('INT32', 'REQUIRED'),
       'DELTA_BINARY_PACKED',
     ],
-    ['an encoding of another file', numbers, 3, column('INT32', 'REQUIRED'), 'BIT_PACKED'],
-  ])('refuses %s', (_, bytes, count, path, encoding) => {
-    expect(() => check(bytes, count, path, encoding)).toThrow();
+    [
+      'an encoding of another file',
+      'the encoding BIT_PACKED',
+      numbers,
+      3,
+      column('INT32', 'REQUIRED'),
+      'BIT_PACKED',
+    ],
+  ])('refuses %s', (_, message, bytes, count, path, encoding) => {
+    expect(() => check(bytes, count, path, encoding)).toThrow(message);
   });
 
   it('refuses a prefix longer than the text before', () => {
@@ -153,14 +226,22 @@ describe('checkThrift', () => {
     expect(checkThrift(Uint8Array.of(9, 9, ...list, 7), 2)).toBe(8);
   });
 
-  it.each([
-    ['a list of more elements than bytes', [0x19, 0xf5, 0xff, 0xff, 0xff, 0x7f, 0]],
-    ['a text of more bytes than are left', [0x18, 0xff, 0x7f, 65, 0]],
-    ['a number that does not end', [0x15, ...Array(12).fill(0x80)]],
-    ['nesting without end', Array(99).fill(0x1c)],
-    ['no end', [0x15, 2]],
-    ['an unknown type', [0x1d, 0]],
-  ])('refuses %s', (_, bytes) => {
-    expect(() => checkThrift(Uint8Array.from(bytes), 0)).toThrow();
+  it.each<[string, string, number[]]>([
+    [
+      'a list of more elements than bytes',
+      'a list of 268435455 elements where 1 bytes are left',
+      [0x19, 0xf5, 0xff, 0xff, 0xff, 0x7f, 0],
+    ],
+    [
+      'a text of more bytes than are left',
+      'a value of 16383 bytes where 2 are left',
+      [0x18, 0xff, 0x7f, 65, 0],
+    ],
+    ['a number that does not end', 'a number of more than 10 bytes', [0x15, ...Array(12).fill(0x80)]],
+    ['nesting without end', 'structures nested deeper than 32', Array(99).fill(0x1c)],
+    ['no end', 'ends behind the last byte', [0x15, 2]],
+    ['an unknown type', 'the unknown Thrift type 13', [0x1d, 0]],
+  ])('refuses %s', (_, message, bytes) => {
+    expect(() => checkThrift(Uint8Array.from(bytes), 0)).toThrow(message);
   });
 });
