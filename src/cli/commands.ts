@@ -85,6 +85,12 @@ export const commands: readonly CommandRecord[] = [
     load: async () => (await import('./commands/papers.ts')).command,
   },
   {
+    name: 'reproduce',
+    summary: 'run an experiment that stands for a published claim, over seeds, with a verdict',
+    group: 'Look',
+    load: async () => (await import('./commands/reproduce.ts')).command,
+  },
+  {
     name: 'bench',
     summary: 'measure training and decoding against the matrix-product rate of this machine',
     group: 'Machine',

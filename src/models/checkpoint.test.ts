@@ -175,6 +175,21 @@ describe('loadWeights', () => {
     expect(load().flat).toEqual(parameters.flat);
   });
 
+  it.each([
+    [
+      { num_hidden_layers: 1e9 },
+      /num_hidden_layers: expected at most 11, the number of tensors, received 1000000000/,
+    ],
+    [{ vocab_size: 1e9 }, /embed_tokens.weight.*expected shape \[1000000000, 8\]/],
+    [{ intermediate_size: 1e12 }, /mlp.*expected shape/],
+  ])('asks for no memory before the config fits the weights: %j', (lie, problem) => {
+    store(tensors());
+    writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...config, ...lie }));
+    const before = process.memoryUsage().rss;
+    expect(message(() => readModel(folder))).toMatch(problem);
+    expect(process.memoryUsage().rss - before).toBeLessThan(1e8);
+  });
+
   it('asks for an output embedding that is not tied', () => {
     store(tensors());
     const untied = allocateParameters(buildModel({ ...config, tie_word_embeddings: false }).parameters);

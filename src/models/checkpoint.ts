@@ -11,6 +11,7 @@ import { readGgufModel } from './gguf-model.ts';
 import { type HubOptions, locateModel } from './hub.ts';
 import { readLlama2c } from './llama2c.ts';
 import { isLoraModel } from './lora-model.ts';
+import { matchWeights, readWeights } from './place-weights.ts';
 import { type QuantizeOptions, quantizeModel } from './quantized-model.ts';
 import { buildModel } from './registry.ts';
 import {
@@ -118,14 +119,23 @@ function readPlainModel(
   path: string,
   { dtype = 'F32', heads, onWeights, quantize }: ReadOptions,
 ): LoadedModel {
-  const opened = openCheckpoint(path);
-  const stored = buildModel(opened.config, opened.where);
+  const { config, where, weights } = openCheckpoint(path);
+  checkLayerCount(config, where, weights.size);
+  const stored = buildModel(config, where);
   const model = heads === undefined ? stored : scoreModel(stored, heads.score);
+  // No memory is asked for before the config has proved to belong to these weights.
+  const optional = heads === undefined ? [] : [SCORE_WEIGHT];
+  const matched = matchWeights(path, weights, model.parameters, optional);
   const parameters = allocateParameters(model.parameters);
-  opened.load(parameters, { newHead: heads !== undefined, onWeights });
+  readWeights(matched, parameters, onWeights);
   if (dtype !== 'F32') roundTo(dtype, parameters.flat);
   const quantized = quantize === undefined ? {} : quantizeModel({ model, parameters }, quantize);
-  return { source: path, config: opened.config, model, parameters, ...quantized };
+  return { source: path, config, model, parameters, ...quantized };
+}
+
+/** config.json of a model, or what a file of another format says in its place. Reads no weights. */
+export function readConfig(path: string): RawConfig {
+  return openCheckpoint(path).config;
 }
 
 /** A checkpoint whose header was read. */
@@ -133,13 +143,7 @@ interface OpenCheckpoint {
   readonly config: RawConfig;
   /** Where the config is, for messages. */
   readonly where: string;
-  load(parameters: Parameters, options: OpenOptions): void;
-}
-
-interface OpenOptions {
-  /** A score head that is not stored is left 0. */
-  readonly newHead: boolean;
-  readonly onWeights: ReadOptions['onWeights'];
+  readonly weights: ReadonlyMap<string, WeightSource>;
 }
 
 function openCheckpoint(path: string): OpenCheckpoint {
@@ -151,24 +155,25 @@ function openCheckpoint(path: string): OpenCheckpoint {
       fix: 'Check the path',
     });
   }
-  const isFolder = statSync(path).isDirectory();
-  const load =
-    (weights: () => ReadonlyMap<string, WeightSource>) =>
-    (parameters: Parameters, { newHead, onWeights }: OpenOptions) =>
-      placeWeights(path, weights(), parameters, {
-        optional: newHead ? [SCORE_WEIGHT] : [],
-        ...(onWeights === undefined ? {} : { onWeights }),
-      });
-  if (isFolder) {
+  if (statSync(path).isDirectory()) {
     const config = readModelConfig(path);
-    return { config, where: join(path, 'config.json'), load: load(() => folderWeights(path)) };
+    return { config, where: join(path, 'config.json'), weights: folderWeights(path) };
   }
-  if (path.endsWith('.gguf')) {
-    const { config, weights } = readGgufModel(path);
-    return { config, where: path, load: load(() => weights) };
+  return { where: path, ...(path.endsWith('.gguf') ? readGgufModel(path) : readLlama2c(path)) };
+}
+
+/** Refuses a number of layers that the file cannot hold, before anything is made for each. */
+function checkLayerCount(config: RawConfig, where: string, tensors: number): void {
+  for (const key of ['num_hidden_layers', 'n_layer']) {
+    const count = config[key];
+    if (typeof count !== 'number' || count <= tensors) continue;
+    throw new CheckpointError({
+      where: `${where}: ${key}`,
+      expected: `at most ${tensors}, the number of tensors`,
+      received: String(count),
+      fix: 'Check that the config belongs to these weights',
+    });
   }
-  const { config, load: loadLlama2c } = readLlama2c(path);
-  return { config, where: path, load: (parameters) => loadLlama2c(parameters) };
 }
 
 /** Elements rounded at a time. */
@@ -220,9 +225,6 @@ export function readModelConfig(folder: string): RawConfig {
   return config as RawConfig;
 }
 
-/** Tables that some checkpoints carry besides the weights; they follow from the config. */
-const TABLES = /(rotary_emb\.inv_freq|masked_bias|attn\.bias|attention\.bias)$/;
-
 export interface LoadWeightsOptions {
   /** Name that a stored tensor has in `parameters`; undefined leaves it out. */
   readonly rename?: (stored: string) => string | undefined;
@@ -243,7 +245,7 @@ export function loadWeights(
   parameters: Parameters,
   { rename }: LoadWeightsOptions = {},
 ): void {
-  placeWeights(folder, folderWeights(folder, rename), parameters);
+  readWeights(matchWeights(folder, folderWeights(folder, rename), parameters.specs), parameters);
 }
 
 /** The tensors of a folder, under the names that `rename` gives them. */
@@ -264,94 +266,6 @@ const sourceOf = (tensor: StoredTensor): WeightSource => ({
   shape: tensor.shape,
   read: (out) => readTensor(tensor, out),
 });
-
-/**
- * Reads every parameter from stored tensors, whose names may be completed and which may stand in for each other as
- * `loadWeights` says.
- *
- * @param where what to call the checkpoint in errors
- * @param options.optional parameters that stay as they are where they are not stored
- * @throws CheckpointError as `loadWeights`
- */
-export function placeWeights(
-  where: string,
-  given: ReadonlyMap<string, WeightSource>,
-  parameters: Parameters,
-  { optional = [], onWeights }: PlaceOptions = {},
-): void {
-  const stored = new Map(given);
-  completeNames(stored, parameters);
-  const absent = new Set(optional.filter((name) => !stored.has(name)));
-  placeOutputEmbedding(stored, parameters, absent);
-  const specs = parameters.specs.filter(({ name }) => !absent.has(name));
-  const missing = specs.filter(({ name }) => !stored.has(name)).map(({ name }) => name);
-  const unexpected = [...stored.keys()].filter((name) => !parameters.has(name) && !TABLES.test(name));
-  if (missing.length > 0 || unexpected.length > 0) {
-    throw new CheckpointError({
-      where,
-      expected: `the ${specs.length} tensors of the architecture in config.json`,
-      received: [
-        ...(missing.length > 0 ? [`${missing.length} missing (${preview(missing)})`] : []),
-        ...(unexpected.length > 0 ? [`${unexpected.length} unexpected (${preview(unexpected)})`] : []),
-      ].join(' and '),
-      fix: 'Check that config.json belongs to these weights',
-    });
-  }
-  for (const { name, shape } of specs) {
-    const tensor = stored.get(name)!;
-    if (!sameShape(tensor.shape, shape)) {
-      throw new CheckpointError({
-        where: tensor.where,
-        expected: `shape ${formatShape(shape)} from config.json`,
-        received: formatShape(tensor.shape),
-        fix: 'Check that config.json belongs to these weights',
-      });
-    }
-  }
-  let done = 0;
-  for (const { name } of specs) {
-    const view = parameters.view(name);
-    stored.get(name)!.read(view);
-    done += view.length;
-    onWeights?.(done, parameters.count);
-  }
-}
-
-/** Puts the first part of a parameter's name before names that are known only so. */
-function completeNames(stored: Map<string, WeightSource>, parameters: Parameters): void {
-  const bodies = new Set(parameters.specs.map(({ name }) => name.split('.', 1)[0]!));
-  for (const [name, tensor] of [...stored]) {
-    if (parameters.has(name)) continue;
-    const body = [...bodies].find((first) => parameters.has(`${first}.${name}`));
-    if (body === undefined || stored.has(`${body}.${name}`)) continue;
-    stored.delete(name);
-    stored.set(`${body}.${name}`, tensor);
-  }
-}
-
-function placeOutputEmbedding(
-  stored: Map<string, WeightSource>,
-  parameters: Parameters,
-  absent: ReadonlySet<string>,
-): void {
-  for (const name of OUTPUT_EMBEDDINGS) {
-    const tensor = stored.get(name);
-    if (tensor === undefined || parameters.has(name)) continue;
-    stored.delete(name);
-    const [missing, ...others] = parameters.specs.filter(
-      (spec) => !stored.has(spec.name) && !absent.has(spec.name),
-    );
-    if (missing !== undefined && others.length === 0 && sameShape(missing.shape, tensor.shape))
-      stored.set(missing.name, tensor);
-  }
-}
-
-const preview = (names: readonly string[]): string =>
-  names.length <= 8 ? names.join(', ') : `${names.slice(0, 8).join(', ')}, …`;
-
-interface PlaceOptions extends Pick<ReadOptions, 'onWeights'> {
-  readonly optional?: readonly string[];
-}
 
 export interface SaveOptions {
   readonly config: RawConfig;

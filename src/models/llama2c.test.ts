@@ -2,11 +2,9 @@ import { existsSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { CheckpointError, ShapeError } from '../core/errors.ts';
-import { allocateParameters } from '../nn/parameters.ts';
+import { CheckpointError } from '../core/errors.ts';
 import { readModel } from './checkpoint.ts';
 import { readLlama2c } from './llama2c.ts';
-import { buildModel } from './registry.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'heed-llama2c-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -58,11 +56,10 @@ describe('readLlama2c', () => {
     expect(parameters.view('lm_head.weight')[0]).toBe(608 + 16);
   });
 
-  it('refuses a file whose size does not fit its header, a wrong header, and other parameters', () => {
+  it('refuses a file whose size does not fit its header, and a wrong header', () => {
     writeCounting(true);
-    const { load, config } = readLlama2c(file);
-    const other = allocateParameters(buildModel({ ...config, vocab_size: 6 }).parameters);
-    expect(() => load(other)).toThrow(ShapeError);
+    const { weights } = readLlama2c(file);
+    expect(weights.get('model.norm.weight')!.shape).toEqual([8]);
     truncateSync(file, 1000);
     expect(() => readLlama2c(file)).toThrow(/2524 bytes for header 8, 3, 2, 2, 1, 5, 4, received 1000/);
     truncateSync(file, 20);

@@ -4,11 +4,11 @@
  * @code karpathy/llama2.c `export.py`, `legacy_export`
  */
 import { fstatSync } from 'node:fs';
-import { CheckpointError, ShapeError } from '../core/errors.ts';
-import { formatShape, type Shape, sameShape, sizeOf } from '../core/shapes.ts';
-import type { Parameters } from '../nn/parameters.ts';
+import { CheckpointError } from '../core/errors.ts';
+import { type Shape, sizeOf } from '../core/shapes.ts';
 import { readFully, withFile } from './file-bytes.ts';
 import { halvesFromPairs } from './row-order.ts';
+import type { WeightSource } from './weight-source.ts';
 
 const HEADER_INTS = 7;
 const HEADER_BYTES = 4 * HEADER_INTS;
@@ -16,12 +16,8 @@ const HEADER_BYTES = 4 * HEADER_INTS;
 export interface Llama2cFile {
   /** The config.json that describes it. The format has no rms eps and no rope base: they are those of its trainer. */
   readonly config: Readonly<Record<string, unknown>>;
-  /**
-   * Reads the weights of the model that `config` describes, one tensor at a time.
-   *
-   * @throws ShapeError when `parameters` lack a tensor or have it in another shape
-   */
-  load(parameters: Parameters): void;
+  /** By their Hugging Face name. */
+  readonly weights: ReadonlyMap<string, WeightSource>;
 }
 
 /** Sizes by letter, as in the shapes of the documentation. */
@@ -67,20 +63,28 @@ export function readLlama2c(file: string): Llama2cFile {
       eos_token_id: 2,
       torch_dtype: 'float32',
     },
-    load(parameters) {
-      withFile(file, (descriptor) => {
-        let position = HEADER_BYTES;
-        for (const { name, shape, heads } of tensorsOf(sizes)) {
-          if (name !== undefined) {
-            const view = viewOf(parameters, name, shape, file);
-            readFully(descriptor, view, position, `${file} (tensor "${name}")`);
-            if (heads !== undefined) halvesFromPairs(view, heads, D);
-          }
-          position += 4 * sizeOf(shape);
-        }
-      });
-    },
+    weights: weightsOf(file, sizes),
   };
+}
+
+function weightsOf(file: string, sizes: Sizes): Map<string, WeightSource> {
+  const weights = new Map<string, WeightSource>();
+  let position = HEADER_BYTES;
+  for (const { name, shape, heads } of tensorsOf(sizes)) {
+    const start = position;
+    position += 4 * sizeOf(shape);
+    if (name === undefined) continue;
+    const where = `${file} (tensor "${name}")`;
+    weights.set(name, {
+      where,
+      shape,
+      read(out) {
+        withFile(file, (descriptor) => readFully(descriptor, out, start, where));
+        if (heads !== undefined) halvesFromPairs(out, heads, sizes.D);
+      },
+    });
+  }
+  return weights;
 }
 
 function readSizes(file: string): Sizes {
@@ -150,17 +154,4 @@ function tensorsOf({ D, F, L, H, K, V, maxPositions, tied }: Sizes): Entry[] {
     { shape: [2, maxPositions, E / 2] }, // cosines and sines
     ...(tied ? [] : [{ name: 'lm_head.weight', shape: [V, D] }]),
   ];
-}
-
-function viewOf(parameters: Parameters, name: string, shape: Shape, file: string): Float32Array {
-  const spec = parameters.specs.find((candidate) => candidate.name === name);
-  if (spec === undefined || !sameShape(spec.shape, shape)) {
-    throw new ShapeError({
-      where: `${file} (tensor "${name}")`,
-      expected: `parameters of shape ${formatShape(shape)}`,
-      received: spec === undefined ? 'none of this name' : formatShape(spec.shape),
-      fix: "Build the model from this file's own config",
-    });
-  }
-  return parameters.view(name);
 }

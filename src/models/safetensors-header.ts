@@ -62,12 +62,13 @@ const LENGTH_BYTES = 8;
 export function readHeader(file: string): Map<string, StoredTensor> {
   return withFile(file, (descriptor) => {
     const { size } = fstatSync(descriptor);
-    if (size < LENGTH_BYTES) throw corrupt(file, `at least ${LENGTH_BYTES} bytes`, `a file of ${size}`);
+    if (size < LENGTH_BYTES)
+      throw corrupt(at(file, 0), `at least ${LENGTH_BYTES} bytes`, `a file of ${size}`);
     const prefix = new DataView(new ArrayBuffer(LENGTH_BYTES));
     readFully(descriptor, prefix, 0, file);
     const length = prefix.getBigUint64(0, true);
     if (length > BigInt(Math.min(size - LENGTH_BYTES, MAX_HEADER_BYTES))) {
-      throw corrupt(file, `a header within the file of ${size} bytes`, `a header length of ${length}`);
+      throw corrupt(at(file, 0), `a header within the file of ${size} bytes`, `a header length of ${length}`);
     }
     const bytes = new Uint8Array(Number(length));
     readFully(descriptor, bytes, LENGTH_BYTES, file);
@@ -83,18 +84,27 @@ function parseHeader(
   fileSize: number,
 ): Map<string, StoredTensor> {
   let json: unknown;
+  let text = '';
   try {
-    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    json = JSON.parse(text);
   } catch (cause) {
-    throw corrupt(file, 'a header in JSON', cause instanceof Error ? cause.message : String(cause), cause);
+    const received = cause instanceof Error ? cause.message : String(cause);
+    throw corrupt(at(file, LENGTH_BYTES), 'a header in JSON', received, cause);
   }
-  if (!isRecord(json)) throw corrupt(file, 'a header that is a JSON object', kindOf(json));
+  if (!isRecord(json)) throw corrupt(at(file, LENGTH_BYTES), 'a header that is a JSON object', kindOf(json));
+  /** Where the header speaks of a name; found only for messages. */
+  const placeOf = (name: string): string => {
+    const found = text.indexOf(JSON.stringify(name));
+    const before = Buffer.byteLength(text.slice(0, Math.max(0, found)));
+    return `${file} (tensor ${show(name)}, offset ${LENGTH_BYTES + before})`;
+  };
   const tensors: StoredTensor[] = [];
   for (const [name, entry] of Object.entries(json)) {
     if (name === '__metadata__') {
-      if (!isRecord(entry)) throw corrupt(`${file} (__metadata__)`, 'an object', kindOf(entry));
+      if (!isRecord(entry)) throw corrupt(placeOf(name), '__metadata__, an object', kindOf(entry));
     } else {
-      tensors.push(parseTensor(name, entry, file, dataStart, fileSize));
+      tensors.push(parseTensor(name, entry, { file, placeOf, dataStart, fileSize }));
     }
   }
   tensors.sort((a, b) => a.start - b.start || a.end - b.end);
@@ -102,32 +112,38 @@ function parseHeader(
   return new Map(tensors.map((tensor) => [tensor.name, tensor]));
 }
 
+interface HeaderContext {
+  readonly file: string;
+  readonly placeOf: (name: string) => string;
+  readonly dataStart: number;
+  readonly fileSize: number;
+}
+
 function parseTensor(
   name: string,
   entry: unknown,
-  file: string,
-  dataStart: number,
-  fileSize: number,
+  { file, placeOf, dataStart, fileSize }: HeaderContext,
 ): StoredTensor {
-  const where = `${file} (tensor ${JSON.stringify(name)})`;
-  if (!isRecord(entry)) throw corrupt(where, 'an object with dtype, shape and data_offsets', kindOf(entry));
+  const fail = (expected: string, received: string): CheckpointError =>
+    corrupt(placeOf(name), expected, received);
+  if (!isRecord(entry)) throw fail('an object with dtype, shape and data_offsets', kindOf(entry));
   const { dtype, shape, data_offsets: offsets } = entry;
   if (typeof dtype !== 'string' || !Object.hasOwn(ELEMENT_BYTES, dtype)) {
-    throw corrupt(where, `a dtype of ${Object.keys(ELEMENT_BYTES).join(', ')}`, show(dtype));
+    throw fail(`a dtype of ${Object.keys(ELEMENT_BYTES).join(', ')}`, show(dtype));
   }
   if (!Array.isArray(shape) || !shape.every(isSize)) {
-    throw corrupt(where, 'a shape of non-negative integers', show(shape));
+    throw fail('a shape of non-negative integers', show(shape));
   }
   const [first, end]: unknown[] = Array.isArray(offsets) && offsets.length === 2 ? offsets : [];
   if (!isSize(first) || !isSize(end) || first > end) {
-    throw corrupt(where, 'data_offsets [first, end]', show(offsets));
+    throw fail('data_offsets [first, end]', show(offsets));
   }
   if (dataStart + end > fileSize) {
-    throw corrupt(where, `data within ${fileSize - dataStart} bytes`, `offsets ${first} to ${end}`);
+    throw fail(`data within ${fileSize - dataStart} bytes`, `offsets ${first} to ${end}`);
   }
   const bytes = sizeOf(shape) * elementBytes(dtype as StoredDType);
   if (end - first !== bytes) {
-    throw corrupt(where, `${bytes} bytes for ${dtype} ${formatShape(shape)}`, `${end - first}`);
+    throw fail(`${bytes} bytes for ${dtype} ${formatShape(shape)}`, `${end - first}`);
   }
   return {
     name,
@@ -152,8 +168,8 @@ function checkCoverage(
     if (start !== next) {
       const relation = start < next ? 'overlap' : 'leave a gap after';
       throw corrupt(
-        `${file} (tensor ${JSON.stringify(name)})`,
-        `data from offset ${next - dataStart} on`,
+        at(file, start),
+        `data of ${show(name)} from offset ${next - dataStart} on`,
         `data from ${start - dataStart} on, which ${relation} ${previous}`,
       );
     }
@@ -161,7 +177,7 @@ function checkCoverage(
     previous = JSON.stringify(name);
   }
   if (next !== fileSize) {
-    throw corrupt(file, `${next - dataStart} bytes of data`, `${fileSize - dataStart}`);
+    throw corrupt(at(file, next), `${next - dataStart} bytes of data`, `${fileSize - dataStart}`);
   }
 }
 
@@ -174,6 +190,8 @@ function corrupt(where: string, expected: string, received: string, cause?: unkn
     cause,
   });
 }
+
+const at = (file: string, offset: number): string => `${file} (offset ${offset})`;
 
 /** A piece of the header, shortened. */
 function show(x: unknown): string {

@@ -120,7 +120,7 @@ describe('readHeader', () => {
       'an unknown dtype',
       x({ dtype: 'F31' }),
       data,
-      /x\.safetensors \(tensor "x"\): expected a dtype.*received "F31"/,
+      /x\.safetensors \(tensor "x", offset 9\): expected a dtype.*received "F31"/,
     ],
     ['a dtype named as a method', x({ dtype: 'toString' }), data, /"x".*dtype/],
     ['no dtype', { x: { shape: [2], data_offsets: [0, 8] } }, data, /"x".*dtype.*received nothing/],

@@ -225,10 +225,10 @@ async function modelContext(
     const { buildModel } = await import('../../models/registry.ts');
     return buildModel(readModelConfig(source), join(source, 'config.json'));
   }
-  if (!source.endsWith('.bin')) return undefined;
-  const { readLlama2c } = await import('../../models/llama2c.ts');
+  if (!/\.(bin|gguf)$/.test(source)) return undefined;
+  const { readConfig } = await import('../../models/checkpoint.ts');
   const { buildModel } = await import('../../models/registry.ts');
-  return buildModel(readLlama2c(source).config, source);
+  return buildModel(readConfig(source), source);
 }
 
 function requireType(row: Row): RowType {

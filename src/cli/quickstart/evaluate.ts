@@ -108,7 +108,7 @@ export async function evaluate(pipeline: Pipeline): Promise<Evaluation> {
   }
 }
 
-function evaluationRequests({ testbed, size }: Pipeline): EvaluationRequests {
+export function evaluationRequests({ testbed, size }: Pipeline): EvaluationRequests {
   const { usual, hazards, borderline } = size.evaluation;
   return {
     usual,
@@ -120,7 +120,7 @@ function evaluationRequests({ testbed, size }: Pipeline): EvaluationRequests {
   };
 }
 
-function openScorer({ options, path }: Pipeline): Scorer {
+export function openScorer({ options, path }: Pipeline): Scorer {
   const folder = path('reward-model', 'model');
   const { model, parameters } = readModel(folder);
   const card = readRewardCard(folder);
@@ -134,7 +134,7 @@ function openScorer({ options, path }: Pipeline): Scorer {
 }
 
 /** Completions with gold and learned scores. */
-async function judgeAll(
+export async function judgeAll(
   { testbed }: Pipeline,
   requests: readonly Request[],
   samples: readonly Sample[],
@@ -161,15 +161,15 @@ async function judgeAll(
   }));
 }
 
-/** `bestOf` completions of the SFT policy for each request. */
-async function sampleGroups(
+/** `n` completions of the SFT policy for each request. */
+export async function sampleGroups(
   pipeline: Pipeline,
   requests: readonly Request[],
   policy: Policy,
   scorer: Scorer,
+  n = pipeline.size.bestOf,
 ): Promise<Judged[][]> {
-  const { options, size, rng } = pipeline;
-  const n = size.bestOf;
+  const { options, rng } = pipeline;
   options.observer.note(`evaluating best of ${n}`);
   const repeated = requests.flatMap((request) => new Array<Request>(n).fill(request));
   const samples = await sample(

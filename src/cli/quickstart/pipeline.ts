@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import type { z } from 'zod';
 import { createRng } from '../../core/rng.ts';
 import { ppo, config as ppoConfig } from '../../methods/online/ppo.ts';
 import { dpo, config as dpoConfig } from '../../methods/preference/dpo.ts';
@@ -23,7 +24,6 @@ import {
   type Pipeline,
   promptRow,
   type QuickstartOptions,
-  type StageName,
   stageNames,
   writeRows,
 } from './context.ts';
@@ -51,8 +51,22 @@ export interface QuickstartResult {
  * @throws ConfigError when a stage that may not run has not run before, or a resumed run has other settings
  */
 export async function runQuickstart(options: QuickstartOptions): Promise<QuickstartResult | undefined> {
+  if (!options.resume && options.only === undefined) clear(options.folder);
+  const { pipeline, stages } = openPipeline(options);
+  try {
+    return await runStages(pipeline, stages);
+  } catch (error) {
+    if (error instanceof Interrupted) return undefined;
+    throw error;
+  }
+}
+
+/** A pipeline in its folder, and the records of the stages that are done there. */
+export function openPipeline(options: QuickstartOptions): {
+  readonly pipeline: Pipeline;
+  readonly stages: Stages;
+} {
   const { folder, seed, size, klCoefficient } = options;
-  if (!options.resume && options.only === undefined) clear(folder);
   mkdirSync(folder, { recursive: true });
   const iterations = options.iterations ?? sizes[size].ppo.iterations;
   const stages = openStages({
@@ -68,22 +82,35 @@ export async function runQuickstart(options: QuickstartOptions): Promise<Quickst
     rng,
     path: (...parts) => join(folder, ...parts),
   };
-  try {
-    return await runStages(pipeline, stages);
-  } catch (error) {
-    if (error instanceof Interrupted) return undefined;
-    throw error;
-  }
+  return { pipeline, stages };
 }
 
 async function runStages(pipeline: Pipeline, stages: Stages): Promise<QuickstartResult> {
+  const { path } = pipeline;
+  const { parameters } = await prepare(pipeline, stages);
+  await stages.run('dpo', () => trainDpo(pipeline, 'dpo'));
+  await stages.run('ppo', () => trainPolicy(pipeline, 'ppo'));
+  const evaluation = await stages.run('evaluate', () => evaluate(pipeline));
+  const result: QuickstartResult = {
+    folder: pipeline.options.folder,
+    parameters,
+    evaluation,
+    costs: stages.costs,
+    models: { sft: path('sft', 'model'), dpo: path('dpo', 'model'), ppo: path('ppo', 'model') },
+  };
+  writeSummary(pipeline, result);
+  await writeQuickstartReport(pipeline, result);
+  return result;
+}
+
+/** From nothing to an SFT policy, labelled pairs of its completions, and a reward model. */
+export async function prepare(pipeline: Pipeline, stages: Stages): Promise<{ readonly parameters: number }> {
   const { size, path } = pipeline;
   const { pairs, steps } = size;
   await stages.run('world', async () => makeData(pipeline));
   const { parameters } = await stages.run('tokenizer', async () => makeModel(pipeline));
-
   const tiny = pipeline.options.size === 'tiny';
-  const common = { seed: pipeline.options.seed, maxLength: limits.prompt + limits.newTokens, logEvery: 10 };
+  const common = commonSettings(pipeline);
   await stages.run('sft', () =>
     trainStage(pipeline, sft as unknown as TrainMethod, 'sft', {
       ...sftConfig.parse({
@@ -121,34 +148,38 @@ async function runStages(pipeline: Pipeline, stages: Stages): Promise<Quickstart
       }),
     }),
   );
-  await stages.run('dpo', () =>
-    trainStage(pipeline, dpo as unknown as TrainMethod, 'dpo', {
-      ...dpoConfig.parse({
-        ...common,
-        model: path('sft', 'model'),
-        ...{ data, evaluationData },
-        batchSize: 32,
-        evaluationBatchSize: 32,
-        maxSteps: steps.dpo,
-        learningRate: 4e-4,
-        beta: 0.2,
-        schedule: 'cosine',
-        warmupSteps: Math.min(15, steps.dpo),
-      }),
+  return { parameters };
+}
+
+const commonSettings = ({ options: { seed } }: Pipeline) => ({
+  seed,
+  maxLength: limits.prompt + limits.newTokens,
+  logEvery: 10,
+});
+
+/** DPO on the labelled pairs, into the folder `name`. */
+export function trainDpo(
+  pipeline: Pipeline,
+  name: string,
+  changes: Partial<z.input<typeof dpoConfig>> = {},
+): Promise<Record<string, number>> {
+  const { size, path } = pipeline;
+  return trainStage(pipeline, dpo as unknown as TrainMethod, name, {
+    ...dpoConfig.parse({
+      ...commonSettings(pipeline),
+      model: path('sft', 'model'),
+      data: path('data', 'preferences.jsonl'),
+      evaluationData: path('data', 'preferences-held-out.jsonl'),
+      batchSize: 32,
+      evaluationBatchSize: 32,
+      maxSteps: size.steps.dpo,
+      learningRate: 4e-4,
+      beta: 0.2,
+      schedule: 'cosine',
+      warmupSteps: Math.min(15, size.steps.dpo),
+      ...changes,
     }),
-  );
-  await stages.run('ppo', () => trainPolicy(pipeline));
-  const evaluation = await stages.run('evaluate', () => evaluate(pipeline));
-  const result: QuickstartResult = {
-    folder: pipeline.options.folder,
-    parameters,
-    evaluation,
-    costs: stages.costs,
-    models: { sft: path('sft', 'model'), dpo: path('dpo', 'model'), ppo: path('ppo', 'model') },
-  };
-  writeSummary(pipeline, result);
-  await writeQuickstartReport(pipeline, result);
-  return result;
+  });
 }
 
 function makeData({ testbed, size, path }: Pipeline): { rows: number } {
@@ -194,7 +225,7 @@ function makeModel({ testbed, size, path, rng }: Pipeline): { parameters: number
 async function trainStage(
   pipeline: Pipeline,
   method: TrainMethod,
-  name: StageName,
+  name: string,
   config: TrainerConfig,
 ): Promise<Record<string, number>> {
   const output = pipeline.path(name);
@@ -204,9 +235,14 @@ async function trainStage(
   return lasting(summary.last);
 }
 
-async function trainPolicy(pipeline: Pipeline): Promise<Record<string, number>> {
+/** PPO against the reward model, into the folder `name`; what its completions are worth on gold goes to `<name>-gold.jsonl`. */
+export async function trainPolicy(
+  pipeline: Pipeline,
+  name: string,
+  changes: Partial<z.input<typeof ppoConfig>> = {},
+): Promise<Record<string, number>> {
   const { path, size, testbed, options } = pipeline;
-  const output = path('ppo');
+  const output = path(name);
   const config = {
     ...ppoConfig.parse({
       model: path('sft', 'model'),
@@ -227,13 +263,14 @@ async function trainPolicy(pipeline: Pipeline): Promise<Record<string, number>> 
       klCoefficient: options.klCoefficient,
       missingEosPenalty: 1,
       saveEvery: 0,
+      ...changes,
     }),
     output,
     ...startOrResume(output),
   };
-  const gold = openGoldLog(path('ppo-gold.jsonl'), testbed);
+  const gold = openGoldLog(path(`${name}-gold.jsonl`), testbed);
   const summary = await runOnlineTraining(ppo as unknown as OnlineMethod, config, {
-    ...runContext(pipeline, 'ppo', config),
+    ...runContext(pipeline, name, config),
     onRollouts: gold.record,
   });
   if (summary.outcome === 'interrupted') throw new Interrupted();
@@ -246,7 +283,7 @@ function startOrResume(output: string): { readonly resume: boolean; readonly ove
   return { resume, overwrite: !resume };
 }
 
-function runContext({ options }: Pipeline, name: StageName, config: object) {
+function runContext({ options }: Pipeline, name: string, config: object) {
   const { engine, clock, interrupted, observer } = options;
   return {
     engine,
