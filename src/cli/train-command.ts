@@ -32,28 +32,11 @@ export function trainCommand<S extends ConfigSchema, E>(method: TrainMethod<S, E
       }
       // The type of `defineMethod` guarantees the trainer's fields.
       const settings = config as unknown as TrainerConfig;
-      const signal = context.interruptible();
       const { runTraining } = await import('../parts/trainer/run-training.ts');
-      const { createEngine } = await import('../engine/create-engine.ts');
-      const engine = await createEngine({
-        ...(settings.threads === undefined ? {} : { threads: settings.threads }),
-        log: (message) => context.progress.note(message, 'warning'),
-      });
-      try {
-        const summary = await runTraining(method as unknown as TrainMethod, settings, {
-          engine,
-          configText: context.configText,
-          clock: context.clock,
-          interrupted: () => signal.aborted,
-          observer: observeRun(context.progress),
-        });
-        // The last word is the result, not the stage that the user stopped.
-        context.progress.close();
-        reportRun(summary, context.output);
-        return summary.outcome === 'done' ? 0 : 130;
-      } finally {
-        engine.dispose();
-      }
+      const { runMethod } = await import('./run-method.ts');
+      return runMethod(settings, context, (run) =>
+        runTraining(method as unknown as TrainMethod, settings, run),
+      );
     },
   };
 }
