@@ -6,7 +6,7 @@ import type { Sink } from '../parts/sinks/sink.ts';
 import type { ReportTarget } from '../parts/sinks/targets.ts';
 import type { RunContext, RunSummary } from '../parts/trainer/run-training.ts';
 import type { CommandContext, ExitCode } from './command.ts';
-import { observeRun, reportRun } from './train-command.ts';
+import { observeRun, reportRun } from './observe-run.ts';
 
 /** @returns 0 when trained, 130 when the user stopped it and a checkpoint was saved */
 export async function runMethod(

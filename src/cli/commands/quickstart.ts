@@ -7,7 +7,7 @@ import { type StageName, stageNames } from '../quickstart/context.ts';
 import { runQuickstart } from '../quickstart/pipeline.ts';
 import { printResult } from '../quickstart/print-result.ts';
 import { sizeNames } from '../quickstart/sizes.ts';
-import { observeRun } from '../train-command.ts';
+import { observeRun } from '../observe-run.ts';
 
 const config = z.strictObject({
   output: field(z.string().default('runs/quickstart'), { aliases: ['out'], placeholder: 'folder' }).describe(

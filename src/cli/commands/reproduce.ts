@@ -9,7 +9,7 @@ import { sizeNames } from '../quickstart/sizes.ts';
 import type { Experiment } from '../reproduce/experiment.ts';
 import { experiments } from '../reproduce/index.ts';
 import { type Outcome, runExperiment } from '../reproduce/run-experiment.ts';
-import { observeRun } from '../train-command.ts';
+import { observeRun } from '../observe-run.ts';
 
 const config = z.strictObject({
   id: field(z.string().optional(), { placeholder: 'experiment' }).describe(
