@@ -31,6 +31,8 @@ export interface CommandContext {
   readonly version: string;
   /** Milliseconds since some moment, never going back. */
   readonly clock: () => number;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
   /** Calls back every `ms` until the returned function is called; does not keep the process alive. */
   readonly every: (ms: number, tick: () => void) => () => void;
   /** Resident memory of the process, bytes. */

@@ -95,6 +95,7 @@ async function runCommand(
       env: host.env,
       version: host.version,
       clock: host.clock,
+      now: host.now,
       every: host.every,
       memory: host.memory,
       interruptible: () => {

@@ -85,6 +85,12 @@ describe('readRows', () => {
       Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 4, 88, 1),
       'expected a complete Zstandard file, received unexpected EOF',
     ],
+    // Windows of 2 ** 10 × 2 ** 21 bytes, and content of 4 GiB in one segment.
+    [
+      Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0, 21 << 3, 1, 0, 0),
+      'byte 4: expected a Zstandard frame whose window is at most 128 MiB, received 2048 MiB',
+    ],
+    [Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0xa0, 255, 255, 255, 255, 1, 0, 0), 'received 4096 MiB'],
   ])('names file and line of %j', async (content, message) => {
     await expect(readAll(write('bad.jsonl', content))).rejects.toThrow(message);
   });

@@ -2,10 +2,9 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CheckpointError, ConfigError, DataError } from '../core/errors.ts';
-import { formatShape, sameShape } from '../core/shapes.ts';
 import { allocateParameters, type Parameters } from '../nn/parameters.ts';
 import { baseOfAdapter, isAdapterFolder, loadAdapter } from './adapter-folder.ts';
-import { type CausalModel, OUTPUT_EMBEDDINGS } from './causal-model.ts';
+import type { CausalModel } from './causal-model.ts';
 import type { ClassifierModel } from './classifier-model.ts';
 import { decodeBFloat16, decodeFloat16, encodeBFloat16, encodeFloat16 } from './float16.ts';
 import { readGgufModel } from './gguf-model.ts';

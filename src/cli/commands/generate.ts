@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { field, section } from '../../core/config.ts';
 import { DataError } from '../../core/errors.ts';
 import { createRng } from '../../core/rng.ts';
-import { createEncoder, type Row, readRows, toRows } from '../../data/index.ts';
+import { createEncoder, loadRows, type Row, toRows } from '../../data/index.ts';
 import { createEngine } from '../../engine/create-engine.ts';
 import { createGenerator } from '../../generate/index.ts';
 import { loadModel } from '../../models/index.ts';
@@ -27,7 +27,7 @@ const config = z.strictObject({
     ),
     prompt: field(z.string().optional()).describe('one prompt'),
     data: field(z.string().optional(), { placeholder: 'file' }).describe(
-      'rows with a column "prompt", JSON Lines',
+      'rows with a column "prompt": a file, a folder with splits, or a data set of the hub',
     ),
     maxRows: field(z.int().positive().optional()).describe('use only the first rows of data'),
     output: field(z.string().optional(), { placeholder: 'file' }).describe(
@@ -152,12 +152,7 @@ async function readPrompts({
     });
   }
   if (data === undefined) return toRows([{ prompt }], 'command line');
-  const rows: Row[] = [];
-  for await (const row of readRows(data)) {
-    rows.push(row);
-    if (rows.length >= maxRows) break;
-  }
-  return rows;
+  return loadRows(data, { limit: maxRows });
 }
 
 function stopId(text: string, ids: readonly number[]): number {

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { field, section } from '../../core/config.ts';
 import { scheduleKinds } from '../../optim/schedule.ts';
+import { reportTargets } from '../sinks/targets.ts';
 import { dataFields } from './data-fields.ts';
 import { loraFields } from './lora-fields.ts';
 
@@ -95,6 +96,9 @@ export const trainerFields = {
     ),
     saveLimit: field(z.int().positive().default(2), { aliases: ['saveTotalLimit'] }).describe(
       'checkpoints kept; older ones are deleted',
+    ),
+    reportTo: field(z.array(z.enum(reportTargets)).default(['none']), { placeholder: 'names' }).describe(
+      'also send metrics to these: tensorboard (files), wandb, mlflow, trackio, or all of them that are set up; metrics.jsonl and run.db are always written',
     ),
     dtype: field(z.enum(['float32', 'bfloat16', 'float16']).default('float32')).describe(
       'element type of the saved model; checkpoints are float32',

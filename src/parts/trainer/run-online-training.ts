@@ -38,7 +38,7 @@ export interface OnlineRunContext extends RunContext {
 export async function runOnlineTraining(
   method: OnlineMethod,
   config: OnlineTrainingConfig,
-  { engine, configText, clock, interrupted, observer, onRollouts }: OnlineRunContext,
+  { engine, configText, clock, interrupted, observer, opened, onRollouts }: OnlineRunContext,
 ): Promise<RunSummary> {
   const started = clock();
   const { policy, reference, critic, rewardModel } = await loadOnlineModels(config);
@@ -69,6 +69,7 @@ export async function runOnlineTraining(
         history,
       ),
   });
+  await opened?.(folder);
   // Reference and critic were made from the policy as loaded, before a checkpoint replaces its weights.
   const resume = config.resume ? run.loadCheckpoint(policy.parameters) : undefined;
   if (config.resume) {

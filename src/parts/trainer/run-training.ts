@@ -35,6 +35,8 @@ export interface RunContext {
   readonly clock: () => number;
   readonly interrupted: () => boolean;
   readonly observer: RunObserver;
+  /** Called once the folder of the run is there, before anything is logged. */
+  readonly opened?: (folder: string) => Promise<void>;
 }
 
 export interface RunSummary {
@@ -93,6 +95,7 @@ export async function runTraining(
         history,
       ),
   });
+  await context.opened?.(output);
   const prepareContext = {
     ...encodeContext,
     engine,
