@@ -28,6 +28,26 @@ export interface Row {
   stop: Completion['stop'];
 }
 
+/** A row without tokens. */
+export function createRow(
+  place: Pick<Row, 'promptIndex' | 'sampleIndex' | 'key'>,
+  prompt: ArrayLike<number>,
+  sampling: SamplingOptions,
+): Row {
+  return {
+    ...place,
+    prompt,
+    sampling,
+    ids: [],
+    logProbs: [],
+    samplingLogProbs: [],
+    entropies: [],
+    topLogProbs: [],
+    finish: undefined,
+    stop: undefined,
+  };
+}
+
 /** A token of the vocabulary and its log-probability under the model, nats. */
 export interface TokenLogProb {
   readonly id: number;

@@ -104,17 +104,14 @@ export function readHfTokenizer(files: ReadonlyMap<string, Uint8Array>, where: s
       const tokens: (number | undefined)[] = (continuation ? continuing : inner).encode(text, {
         add_special_tokens: addSpecial && !continuation,
       }).ids;
-      // Without an unknown token, the library leaves a hole for what has no id.
-      const hole = tokens.indexOf(undefined);
-      if (hole >= 0) {
-        throw new CheckpointError({
-          where: `${where}: encode`,
-          expected: 'a token for every part of the text',
-          received: `none for token ${hole} of ${JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text)}`,
-          fix: 'Use a tokenizer with byte fallback or an unknown token',
-        });
-      }
-      return tokens as number[];
+      return withoutHoles(tokens, text, where);
+    },
+    encodePair(first: string, second: string) {
+      const { ids, token_type_ids: types } = inner.encode(first, {
+        text_pair: second,
+        return_token_type_ids: true,
+      });
+      return { ids: withoutHoles(ids, `${first}${second}`, where), types };
     },
     decode(tokens: ArrayLike<number>, { skipSpecial = true }: DecodeOptions = {}) {
       checkIds(`${where}: decode`, tokens, vocabSize);
@@ -133,6 +130,18 @@ export function readHfTokenizer(files: ReadonlyMap<string, Uint8Array>, where: s
     },
     save: (folder: string) => writeTokenizerFiles(folder, files),
   };
+}
+
+/** The ids of a text. Without an unknown token, the library leaves a hole for what has no id, which is refused. */
+function withoutHoles(tokens: (number | undefined)[], text: string, where: string): number[] {
+  const hole = tokens.indexOf(undefined);
+  if (hole < 0) return tokens as number[];
+  throw new CheckpointError({
+    where: `${where}: encode`,
+    expected: 'a token for every part of the text',
+    received: `none for token ${hole} of ${JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text)}`,
+    fix: 'Use a tokenizer with byte fallback or an unknown token',
+  });
 }
 
 function build(definition: Json, config: Json, where: string): TokenizerJs {
