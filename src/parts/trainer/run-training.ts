@@ -92,7 +92,7 @@ export async function runTraining(
       runCard(
         {
           ...{ method, model: config.model, data: [config.data].flat(), configText: context.configText },
-          modelConfig: loaded.config,
+          ...{ modelConfig: loaded.config, adapter: isLoraModel(model) },
         },
         history,
       ),
