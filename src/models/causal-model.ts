@@ -97,7 +97,7 @@ export function logitsOf(model: CausalModel, weights: Weights, hidden: Tensor): 
 }
 
 /** Types of a model's weights by name: the inputs that every program over it has in common. */
-export function weightTypes(model: CausalModel): Record<string, TensorType> {
+export function weightTypes(model: Pick<CausalModel, 'parameters'>): Record<string, TensorType> {
   const types: Record<string, TensorType> = {};
   for (const { name, shape, dtype = 'float32' } of model.parameters) types[name] = { dtype, shape };
   return types;

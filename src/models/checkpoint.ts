@@ -5,6 +5,7 @@ import { CheckpointError, ConfigError, DataError } from '../core/errors.ts';
 import { allocateParameters, type Parameters } from '../nn/parameters.ts';
 import { baseOfAdapter, isAdapterFolder, loadAdapter } from './adapter-folder.ts';
 import type { CausalModel } from './causal-model.ts';
+import type { ClassifierModel } from './classifier-model.ts';
 import { decodeBFloat16, decodeFloat16, encodeBFloat16, encodeFloat16 } from './float16.ts';
 import { readGgufModel } from './gguf-model.ts';
 import { type HubOptions, locateModel } from './hub.ts';
@@ -12,7 +13,7 @@ import { readLlama2c } from './llama2c.ts';
 import { isLoraModel } from './lora-model.ts';
 import { matchWeights, readWeights } from './place-weights.ts';
 import { type QuantizeOptions, quantizeModel } from './quantized-model.ts';
-import { buildModel } from './registry.ts';
+import { buildClassifier, buildModel } from './registry.ts';
 import {
   readFolderHeader,
   readTensor,
@@ -130,6 +131,42 @@ function readPlainModel(
   if (dtype !== 'F32') roundTo(dtype, parameters.flat);
   const quantized = quantize === undefined ? {} : quantizeModel({ model, parameters }, quantize);
   return { source: path, config, model, parameters, ...quantized };
+}
+
+/** A classifier with its weights. `saveModel` writes it. */
+export interface LoadedClassifier {
+  readonly source: string;
+  readonly config: RawConfig;
+  readonly model: ClassifierModel;
+  readonly parameters: Parameters;
+}
+
+/**
+ * Loads an encoder for sequence classification into float32: a folder in the Hugging Face layout, or a hub id as for
+ * `loadModel`.
+ *
+ * @throws DataError, CheckpointError and ConfigError as `loadModel`; also for a checkpoint without a classification head
+ */
+export async function loadClassifier(
+  source: string,
+  options: HubOptions & Pick<ReadOptions, 'dtype' | 'onWeights'> = {},
+): Promise<LoadedClassifier> {
+  return { ...readClassifier(await locateModel(source, options), options), source };
+}
+
+/** As `loadClassifier`, of a path, at once. */
+export function readClassifier(
+  path: string,
+  { dtype = 'F32', onWeights }: Pick<ReadOptions, 'dtype' | 'onWeights'> = {},
+): LoadedClassifier {
+  const { config, where, weights } = openCheckpoint(path);
+  checkLayerCount(config, where, weights.size);
+  const model = buildClassifier(config, where);
+  const matched = matchWeights(path, weights, model.parameters);
+  const parameters = allocateParameters(model.parameters);
+  readWeights(matched, parameters, onWeights);
+  if (dtype !== 'F32') roundTo(dtype, parameters.flat);
+  return { source: path, config, model, parameters };
 }
 
 /** config.json of a model, or what a file of another format says in its place. Reads no weights. */

@@ -41,7 +41,7 @@ export interface Forward<E> {
 }
 
 /** What tells one kind of pass from another. */
-interface Kind<E> {
+export interface ForwardKind<E> {
   columns(example: E): number;
   types(rows: number, columns: number): Record<string, TensorType>;
   arrays(examples: readonly E[], rows: number, columns: number): Record<string, HostArray>;
@@ -54,7 +54,11 @@ interface Kind<E> {
 /** Programs kept: few lengths occur, and an unused program costs memory. */
 const programLimit = 8;
 
-function createForward<E>(kind: Kind<E>, options: ForwardOptions): Forward<E> {
+/** A pass of any kind over a model of any kind. */
+export function createForward<E>(
+  kind: ForwardKind<E>,
+  options: Omit<ForwardOptions, 'model'> & { readonly model: Pick<CausalModel, 'parameters'> },
+): Forward<E> {
   const { engine, model, parameters, batchSize, bucket, onProgress } = options;
   const cache = createProgramCache(engine, { limit: programLimit });
   const weights = parameters.arrays();

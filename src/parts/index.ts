@@ -14,6 +14,7 @@ export * from './online-method.ts';
 export * from './reference.ts';
 export * from './reward/kl-reward.ts';
 export * from './rollout/rollout.ts';
+export * from './scorer/classifier.ts';
 export * from './scorer/reward-card.ts';
 export * from './scorer/reward-model-scorer.ts';
 export * from './scorer/scorer.ts';

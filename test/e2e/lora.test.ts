@@ -70,6 +70,7 @@ describe('heed … --lora', () => {
     expect(readdirSync(at('sft', 'model')).sort()).toEqual(
       ['README.md', 'adapter_config.json', 'adapter_model.safetensors', ...tokenizer.files.keys()].sort(),
     );
+    expect(readFileSync(at('sft', 'model', 'README.md'), 'utf8')).toMatch(/^library_name: peft$/m);
     const stored = JSON.parse(readFileSync(at('sft', 'model', 'adapter_config.json'), 'utf8'));
     expect(stored).toMatchObject({
       ...{ peft_type: 'LORA', task_type: 'CAUSAL_LM', r: 4, lora_alpha: 32, lora_dropout: 0.05 },

@@ -91,6 +91,18 @@ export const trainerFields = {
     evaluationBatchSize: field(z.int().positive().default(8), {
       aliases: ['perDeviceEvalBatchSize'],
     }).describe('examples per forward pass of an evaluation'),
+    bestMetric: field(z.string().optional(), {
+      aliases: ['metricForBestModel'],
+      placeholder: 'name',
+    }).describe(
+      'metric of the evaluations, such as loss or rewards/accuracies, whose best weights become the result; default: the last weights do',
+    ),
+    greaterIsBetter: field(z.boolean().optional()).describe(
+      'whether more of bestMetric is better; default: no for losses, errors and perplexities, else yes',
+    ),
+    patience: field(z.int().min(0).default(0), { aliases: ['earlyStoppingPatience'] }).describe(
+      'stop after so many evaluations without a new best of bestMetric; 0: never',
+    ),
     saveEvery: field(z.int().min(0).default(0), { aliases: ['saveSteps'] }).describe(
       'steps between checkpoints; 0: only when interrupted',
     ),

@@ -1,6 +1,7 @@
 /** One run of an online method, from a resolved configuration to a saved model. */
 import { basename, join } from 'node:path';
 import { createEncoder, encodeRows } from '../../data/index.ts';
+import { isLoraModel } from '../../models/lora-model.ts';
 import { checkTokenizerFits, loadTokenizer, type Tokenizer } from '../../tokenizer/index.ts';
 import type { OnlineMethod } from '../online-method.ts';
 import type { RolloutPrompt } from '../rollout/rollout.ts';
@@ -64,7 +65,7 @@ export async function runOnlineTraining(
       runCard(
         {
           ...{ method, model: config.model, data: [config.data].flat(), configText },
-          modelConfig: policy.config,
+          ...{ modelConfig: policy.config, adapter: isLoraModel(policy.model) },
         },
         history,
       ),
