@@ -171,7 +171,7 @@ export async function completions(body: CompletionBody, call: Call): Promise<Res
       const prompt = Math.floor(index / keep);
       return {
         index,
-        text: (echo?.[prompt]!.text ?? '') + text,
+        text: (echo?.[prompt]?.text ?? '') + text,
         ...logprobs(tokens, 0, echo?.[prompt]),
         finish_reason: finish,
         ...ids(tokens, prompts[prompt]),
@@ -188,7 +188,7 @@ export async function completions(body: CompletionBody, call: Call): Promise<Res
     chunk: (index, text, tokens, offset) => ({
       index,
       text,
-      ...logprobs(tokens, offset + (echo?.[Math.floor(index / keep)]!.text.length ?? 0)),
+      ...logprobs(tokens, offset + (echo?.[Math.floor(index / keep)]?.text.length ?? 0)),
       finish_reason: null,
       ...ids(tokens),
     }),
