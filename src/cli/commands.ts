@@ -123,6 +123,18 @@ export const commands: readonly CommandRecord[] = [
     load: async () => (await import('./commands/generate.ts')).command,
   },
   {
+    name: 'chat',
+    summary: 'talk with a model in the terminal',
+    group: 'Use',
+    load: async () => (await import('./commands/chat.ts')).command,
+  },
+  {
+    name: 'serve',
+    summary: 'answer OpenAI’s clients over HTTP: completions, chat, embeddings, reward scores',
+    group: 'Use',
+    load: async () => (await import('./commands/serve.ts')).command,
+  },
+  {
     name: 'convert',
     summary: 'write a model as a Hugging Face folder or as ONNX: from GGUF, a hub id, a folder, an adapter',
     group: 'Use',
