@@ -39,9 +39,9 @@ export interface CommandContext {
   readonly memory: () => number;
   /**
    * From now on the first Ctrl-C (or SIGTERM) aborts the signal instead of ending the process: the command saves, stops and
-   * returns 130. The second ends the process at once.
+   * returns 130. The second ends the process at once. `message` tells the user what the first does.
    */
-  interruptible(): AbortSignal;
+  interruptible(message?: string): AbortSignal;
 }
 
 /** Types a command from its schema; returns it unchanged. */

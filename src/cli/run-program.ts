@@ -98,10 +98,11 @@ async function runCommand(
       now: host.now,
       every: host.every,
       memory: host.memory,
-      interruptible: () => {
+      interruptible: (message) => {
         interrupts ??= watchInterrupts({
           onSignal: host.onSignal,
           note: (text) => progress.note(text, 'warning'),
+          message,
           exit: host.exit,
         });
         return interrupts.signal;

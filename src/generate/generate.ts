@@ -49,6 +49,8 @@ export interface TokenEvent {
   readonly id: number;
   readonly logProb: number;
   readonly samplingLogProb: number;
+  /** Most likely tokens in its place, likeliest first; with `topLogProbs`. */
+  readonly topLogProbs?: readonly TokenLogProb[];
   /** Only with the last token. */
   readonly finish?: Completion['finish'];
 }

@@ -107,7 +107,11 @@ export function extend(row: Row, outputs: RowOutputs, options: GenerateOptions, 
   }
   if (options.onToken === undefined) return;
   const { promptIndex, sampleIndex, finish } = row;
-  const event: TokenEvent = { promptIndex, sampleIndex, position, id: token, logProb, samplingLogProb };
+  const top = row.topLogProbs.at(-1);
+  const event: TokenEvent = {
+    ...{ promptIndex, sampleIndex, position, id: token, logProb, samplingLogProb },
+    ...(top === undefined ? {} : { topLogProbs: top }),
+  };
   options.onToken(finish === undefined ? event : { ...event, finish });
 }
 

@@ -154,3 +154,22 @@ export function scoreForward(options: ForwardOptions): Forward<ArrayLike<number>
     options,
   );
 }
+
+/** Final hidden states of every token of a sequence, [T, D] laid flat. */
+export function hiddenForward(options: ForwardOptions): Forward<ArrayLike<number>> {
+  return createForward<ArrayLike<number>>(
+    {
+      columns: ({ length }) => length,
+      types: sequenceTypes,
+      arrays: sequenceArrays,
+      trace: (weights, inputs) => {
+        const { ids, positions } = inputs as unknown as SequenceInputs;
+        const { hidden } = options.model.forward(weights, { ids, positions }); // [B, T, D]
+        const [B, T, D] = hidden.shape as [number, number, number];
+        return reshape(hidden, [B, T * D]);
+      },
+      length: ({ length }) => length * options.model.hiddenSize,
+    },
+    options,
+  );
+}
