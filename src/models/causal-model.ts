@@ -41,6 +41,8 @@ export interface CausalInput {
     /** Positions that rotary tables hold. */
     readonly tableLength: number;
   };
+  /** Changes the embeddings of the tokens, [B, T, D], before the layers: pictures take the place of their tokens. */
+  readonly embedded?: (tokens: Tensor) => Tensor;
   /** Keep only each layer's input for the gradient and compute the inside again: less memory, a third more time. */
   readonly rematerialize?: boolean;
 }

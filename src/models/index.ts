@@ -15,6 +15,13 @@ export { type Gpt2Config, gpt2, gpt2Config } from './gpt2.ts';
 export { fetchSnapshot, type HubOptions, type HubRepository, locateModel, readHubId } from './hub.ts';
 export { type LlamaConfig, llama, llamaConfig } from './llama.ts';
 export { type Llama2cFile, readLlama2c } from './llama2c.ts';
+export {
+  checkImageTokens,
+  type LlavaConfig,
+  llava,
+  llavaConfig,
+  type MultimodalModel,
+} from './llava.ts';
 export * from './lora-config.ts';
 export * from './lora-model.ts';
 export * from './lora-score.ts';
@@ -26,8 +33,16 @@ export { type Phi3Config, phi3, phi3Config } from './phi3.ts';
 export * from './quantized-model.ts';
 export { type Qwen2Config, qwen2, qwen2Config } from './qwen2.ts';
 export { type Qwen3Config, qwen3, qwen3Config } from './qwen3.ts';
-export { buildClassifier, buildModel, classifierTypes, modelTypes } from './registry.ts';
+export {
+  buildClassifier,
+  buildModel,
+  buildMultimodal,
+  buildVision,
+  classifierTypes,
+  modelTypes,
+} from './registry.ts';
 export * from './safetensors.ts';
 export * from './score-model.ts';
+export { type SiglipVisionConfig, siglipVision, siglipVisionConfig, type VisionModel } from './siglip.ts';
 export type { WeightSource } from './weight-source.ts';
 export { writeModelFolder } from './write-folder.ts';

@@ -9,12 +9,14 @@ import { gemma3Text, gemma3TextConfig } from './gemma3-text.ts';
 import { gptNeox, gptNeoxConfig } from './gpt-neox.ts';
 import { gpt2, gpt2Config } from './gpt2.ts';
 import { llama, llamaConfig } from './llama.ts';
+import { type LlavaConfig, llava, llavaConfig, type MultimodalModel } from './llava.ts';
 import { mistral, mistralConfig } from './mistral.ts';
 import { modernbert, modernbertConfig } from './modernbert.ts';
 import { phi3, phi3Config } from './phi3.ts';
 import { qwen2, qwen2Config } from './qwen2.ts';
 import { qwen3, qwen3Config } from './qwen3.ts';
 import { hasScoreHead, scoreModel, scoreOutputs } from './score-model.ts';
+import { siglipVision, siglipVisionConfig, type VisionModel } from './siglip.ts';
 
 interface Architecture<M> {
   build(config: unknown, where: string): M;
@@ -80,13 +82,19 @@ export function buildModel(config: Readonly<Record<string, unknown>>, where = 'c
       where: `${where}: model_type`,
       expected: modelTypes.join(', '),
       received: JSON.stringify(type) ?? 'nothing',
-      fix: classifierTypes.includes(String(type))
-        ? 'It is an encoder, which writes no text: load it with loadClassifier'
-        : 'Use a checkpoint of a supported architecture',
+      fix: otherLoader(type) ?? 'Use a checkpoint of a supported architecture',
     });
   }
   const trunk = known.build(config, where);
   return hasScoreHead(config) ? scoreModel(trunk, scoreOutputs(config)) : trunk;
+}
+
+/** What to do with a model that is no language model. */
+function otherLoader(type: unknown): string | undefined {
+  if (classifierTypes.includes(String(type)))
+    return 'It is an encoder, which writes no text: load it with loadClassifier';
+  if (type === 'llava') return 'It sees pictures: load it with loadMultimodal';
+  return type === 'siglip_vision_model' ? 'It is a vision encoder: load it with loadVision' : undefined;
 }
 
 /**
@@ -120,4 +128,39 @@ export function buildClassifier(
     });
   }
   return known.build(config, where);
+}
+
+const vision = architecture(siglipVisionConfig, siglipVision);
+const multimodal = architecture(llavaConfig, (config: LlavaConfig) =>
+  llava(config, (text) => buildModel(text, 'config.json text_config')),
+);
+
+/** The vision encoder that a config.json describes. Throws `ConfigError` for another `model_type` or an unfit key. */
+export function buildVision(config: Readonly<Record<string, unknown>>, where = 'config.json'): VisionModel {
+  checkType(config, where, 'siglip_vision_model', 'a vision encoder');
+  return vision.build(config, where);
+}
+
+/** The model of text and pictures that a config.json describes. Throws `ConfigError` as `buildVision`. */
+export function buildMultimodal(
+  config: Readonly<Record<string, unknown>>,
+  where = 'config.json',
+): MultimodalModel {
+  checkType(config, where, 'llava', 'a model of text and pictures');
+  return multimodal.build(config, where);
+}
+
+function checkType(
+  config: Readonly<Record<string, unknown>>,
+  where: string,
+  type: string,
+  what: string,
+): void {
+  if (config['model_type'] === type) return;
+  throw new ConfigError({
+    where: `${where}: model_type`,
+    expected: `${type}, ${what}`,
+    received: JSON.stringify(config['model_type']) ?? 'nothing',
+    fix: 'Use loadModel for language models and loadClassifier for classifiers',
+  });
 }
