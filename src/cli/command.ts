@@ -31,15 +31,17 @@ export interface CommandContext {
   readonly version: string;
   /** Milliseconds since some moment, never going back. */
   readonly clock: () => number;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
   /** Calls back every `ms` until the returned function is called; does not keep the process alive. */
   readonly every: (ms: number, tick: () => void) => () => void;
   /** Resident memory of the process, bytes. */
   readonly memory: () => number;
   /**
    * From now on the first Ctrl-C (or SIGTERM) aborts the signal instead of ending the process: the command saves, stops and
-   * returns 130. The second ends the process at once.
+   * returns 130. The second ends the process at once. `message` tells the user what the first does.
    */
-  interruptible(): AbortSignal;
+  interruptible(message?: string): AbortSignal;
 }
 
 /** Types a command from its schema; returns it unchanged. */

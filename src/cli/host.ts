@@ -8,6 +8,8 @@ export interface Host {
   readonly version: string;
   /** Milliseconds, never going back. */
   readonly clock: () => number;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
   readonly every: (ms: number, tick: () => void) => () => void;
   /** Resident memory of the process, bytes. */
   readonly memory: () => number;
@@ -22,6 +24,7 @@ export function processHost(version: string): Host {
     env: process.env,
     version,
     clock: () => performance.now(),
+    now: () => Date.now(),
     every: (ms, tick) => {
       const timer = setInterval(tick, ms);
       // A progress line alone must not keep the process alive.

@@ -5,6 +5,8 @@ export interface InterruptOptions {
   readonly onSignal: (handler: () => void) => () => void;
   /** Tells the user what the first signal did. */
   readonly note: (text: string) => void;
+  /** What that is; left out: that a training run stops and saves. */
+  readonly message?: string | undefined;
   /** Ends the process. */
   readonly exit: (code: 130) => void;
 }
@@ -15,8 +17,10 @@ export interface Interrupts {
   dispose(): void;
 }
 
+const saving = 'stopping after this step and saving; press Ctrl-C again to stop at once without saving';
+
 /** Watches until disposed. SIGTERM counts as Ctrl-C: schedulers send it before they kill. */
-export function watchInterrupts({ onSignal, note, exit }: InterruptOptions): Interrupts {
+export function watchInterrupts({ onSignal, note, message = saving, exit }: InterruptOptions): Interrupts {
   const controller = new AbortController();
   const dispose = onSignal(() => {
     if (controller.signal.aborted) {
@@ -24,7 +28,7 @@ export function watchInterrupts({ onSignal, note, exit }: InterruptOptions): Int
       return;
     }
     controller.abort();
-    note('stopping after this step and saving; press Ctrl-C again to stop at once without saving');
+    note(message);
   });
   return { signal: controller.signal, dispose };
 }

@@ -3,7 +3,6 @@ import type { ConfigSchema } from '../core/config.ts';
 import type { OnlineMethod } from '../parts/online-method.ts';
 import type { OnlineTrainingConfig } from '../parts/trainer/run-online-training.ts';
 import type { CommandModule } from './command.ts';
-import { observeRun, reportRun } from './train-command.ts';
 
 /**
  * The command that trains with `method`. Its schema is the method's.
@@ -21,27 +20,11 @@ export function onlineCommand<S extends ConfigSchema>(method: OnlineMethod<S>): 
     run: async (config, context) => {
       // The type of `defineOnlineMethod` guarantees the shared fields.
       const settings = config as unknown as OnlineTrainingConfig;
-      const signal = context.interruptible();
       const { runOnlineTraining } = await import('../parts/trainer/run-online-training.ts');
-      const { createEngine } = await import('../engine/create-engine.ts');
-      const engine = await createEngine({
-        ...(settings.threads === undefined ? {} : { threads: settings.threads }),
-        log: (message) => context.progress.note(message, 'warning'),
-      });
-      try {
-        const summary = await runOnlineTraining(method as unknown as OnlineMethod, settings, {
-          engine,
-          configText: context.configText,
-          clock: context.clock,
-          interrupted: () => signal.aborted,
-          observer: observeRun(context.progress),
-        });
-        context.progress.close();
-        reportRun(summary, context.output);
-        return summary.outcome === 'done' ? 0 : 130;
-      } finally {
-        engine.dispose();
-      }
+      const { runMethod } = await import('./run-method.ts');
+      return runMethod(settings, context, (run) =>
+        runOnlineTraining(method as unknown as OnlineMethod, settings, run),
+      );
     },
   };
 }

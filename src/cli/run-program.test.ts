@@ -66,6 +66,7 @@ async function heed(line: string, env: Record<string, string> = {}) {
     env,
     version: '1.2.3',
     clock: () => 0,
+    now: () => 0,
     every: () => () => {},
     memory: () => 0,
     onSignal: () => () => {},

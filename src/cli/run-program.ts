@@ -95,12 +95,14 @@ async function runCommand(
       env: host.env,
       version: host.version,
       clock: host.clock,
+      now: host.now,
       every: host.every,
       memory: host.memory,
-      interruptible: () => {
+      interruptible: (message) => {
         interrupts ??= watchInterrupts({
           onSignal: host.onSignal,
           note: (text) => progress.note(text, 'warning'),
+          message,
           exit: host.exit,
         });
         return interrupts.signal;

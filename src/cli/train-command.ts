@@ -2,11 +2,10 @@
 import type { ConfigSchema } from '../core/config.ts';
 import type { TrainMethod } from '../parts/method.ts';
 import type { TrainerConfig } from '../parts/trainer/config.ts';
-import type { RunObserver, RunSummary } from '../parts/trainer/run-training.ts';
 import type { CommandContext, CommandModule } from './command.ts';
 import { formatBytes, formatDuration, formatNumber } from './format.ts';
-import { formatTable, type Output } from './output.ts';
-import type { Progress, Stage } from './progress.ts';
+import { observeRun } from './observe-run.ts';
+import { formatTable } from './output.ts';
 
 /**
  * The command that trains with `method`. Its schema is the method's.
@@ -32,28 +31,11 @@ export function trainCommand<S extends ConfigSchema, E>(method: TrainMethod<S, E
       }
       // The type of `defineMethod` guarantees the trainer's fields.
       const settings = config as unknown as TrainerConfig;
-      const signal = context.interruptible();
       const { runTraining } = await import('../parts/trainer/run-training.ts');
-      const { createEngine } = await import('../engine/create-engine.ts');
-      const engine = await createEngine({
-        ...(settings.threads === undefined ? {} : { threads: settings.threads }),
-        log: (message) => context.progress.note(message, 'warning'),
-      });
-      try {
-        const summary = await runTraining(method as unknown as TrainMethod, settings, {
-          engine,
-          configText: context.configText,
-          clock: context.clock,
-          interrupted: () => signal.aborted,
-          observer: observeRun(context.progress),
-        });
-        // The last word is the result, not the stage that the user stopped.
-        context.progress.close();
-        reportRun(summary, context.output);
-        return summary.outcome === 'done' ? 0 : 130;
-      } finally {
-        engine.dispose();
-      }
+      const { runMethod } = await import('./run-method.ts');
+      return runMethod(settings, context, (run) =>
+        runTraining(method as unknown as TrainMethod, settings, run),
+      );
     },
   };
 }
@@ -101,58 +83,3 @@ async function dryRun(method: TrainMethod, config: TrainerConfig, context: Comma
 }
 
 const percent = (share: number): string => `${(100 * share).toPrecision(3)} %`;
-
-/** Shows what a run tells: a stage from its first call to its last unit, evaluations as lines that stay. */
-export function observeRun(progress: Progress): RunObserver {
-  const stages = new Map<string, Stage>();
-  return {
-    stage(name, done, total, figures) {
-      let stage = stages.get(name);
-      if (stage === undefined) {
-        stage = progress.start(name, { total, from: done, unit: name === 'train' ? 'steps' : 'rows' });
-        stages.set(name, stage);
-      }
-      stage.update(done, figures);
-      if (done < total) return;
-      stage.end();
-      stages.delete(name);
-    },
-    note: (message) => progress.note(message),
-    metrics(record) {
-      const evaluated = Object.entries(record).filter(([name]) => name.startsWith('eval_'));
-      const words = evaluated.map(([name, value]) => `${name} ${formatNumber(value)}`).join('  ');
-      const text =
-        words === '' ? undefined : `  step ${formatNumber(record.global_step ?? record.step ?? 0)}  ${words}`;
-      progress.record({ event: 'metrics', ...record }, text);
-    },
-  };
-}
-
-/** Says what a run came to. */
-export function reportRun(summary: RunSummary, output: Output): void {
-  const { outcome, folder, saved, steps, first, last, milliseconds } = summary;
-  output.record({ event: 'run', outcome, folder, saved, steps, first, last, seconds: milliseconds / 1000 });
-  const { colors } = output;
-  output.text(
-    outcome === 'done'
-      ? `${colors.green('done')} ${formatNumber(steps)} steps in ${formatDuration(milliseconds / 1000)}; model in ${colors.bold(saved)}`
-      : `${colors.yellow('stopped')} after ${formatNumber(steps)} steps; go on with --resume. Checkpoint in ${colors.bold(saved)}`,
-  );
-  for (const name of [
-    'loss',
-    'eval_loss',
-    'rewards/accuracies',
-    'eval_rewards/accuracies',
-    'eval_perplexity',
-    'accuracy',
-    'eval_accuracy',
-    'eval_ece',
-    'objective/scores',
-    'objective/kl',
-  ]) {
-    const [before, after] = [first[name], last[name]];
-    if (before !== undefined && after !== undefined && outcome === 'done') {
-      output.text(`  ${name.padEnd(24)} ${formatNumber(before)} → ${formatNumber(after)}`);
-    }
-  }
-}

@@ -27,8 +27,9 @@ export function createPrograms(
   model: CausalModel,
   weights: Arrays,
   frozen: boolean,
+  limit = programLimit,
 ): Programs {
-  const cache: ProgramCache = createProgramCache(engine, { limit: programLimit });
+  const cache: ProgramCache = createProgramCache(engine, { limit });
   const options = frozen ? { constants: weights } : {};
   return {
     weights: frozen ? {} : weights,
@@ -68,8 +69,10 @@ export interface DecoderOptions {
   readonly decode: Programs;
   /** Where keys and values live: its contents need not outlive the decoder. */
   readonly cache: SlotCache;
-  /** Runs a binding, and times it. */
-  readonly run: (binding: Binding) => void;
+  /** Runs a binding, at once or off the event loop, and times it. */
+  readonly run: (binding: Binding) => void | Promise<void>;
+  /** Length that prompts are padded to, from that of the longest; the next multiple of 16 when left out. */
+  readonly padded?: ((longest: number) => number) | undefined;
 }
 
 /** Prompts are padded to a multiple of this. */
@@ -79,17 +82,14 @@ const powerOfTwo = (n: number): number => 2 ** Math.ceil(Math.log2(n));
 const inverse = (temperature: number): number => (temperature > 0 ? 1 / temperature : 1);
 
 export function createDecoder(options: DecoderOptions): Decoder {
-  const { model, cache, run } = options;
+  const { model, cache, run, padded = (longest) => roundUp(longest, promptBucket) } = options;
   let current: DecodeStep | undefined;
 
   return {
     async prefill(targets, visit) {
       const B = powerOfTwo(targets.length);
       const prompts = targets.map(([first]) => first!.row.prompt);
-      const T = Math.min(
-        roundUp(Math.max(...prompts.map(({ length }) => length)), promptBucket),
-        model.maxPositions,
-      );
+      const T = Math.min(padded(Math.max(...prompts.map(({ length }) => length))), model.maxPositions);
       const executable = await options.prefill.prefill(B, T);
       const ids = new BigInt64Array(B * T);
       prompts.forEach((prompt, row) => {
@@ -107,7 +107,7 @@ export function createDecoder(options: DecoderOptions): Decoder {
         ),
       });
       try {
-        run(binding);
+        await run(binding);
         const arrays = dataOf(binding.outputs);
         const views = rowViews(binding.outputs);
         targets.forEach((copies, row) => {
@@ -131,7 +131,7 @@ export function createDecoder(options: DecoderOptions): Decoder {
         lengths[slot] = row === undefined ? 0n : BigInt(row.prompt.length + row.ids.length - 1);
         inverseTemperature[slot] = row === undefined ? 1 : inverse(row.sampling.temperature);
       }
-      run(binding);
+      await run(binding);
       if (model.inPlaceCache !== true) cache.append(dataOf(binding.outputs), lengths);
       return current.views;
     },

@@ -7,7 +7,7 @@ import type { Parameters } from '../nn/parameters.ts';
 import { type SlotCache, slotCache } from './cache.ts';
 import { createDecoder, createPrograms, type Decoder, type Programs } from './decoder.ts';
 import { fingerprint } from './fingerprint.ts';
-import { extend, type Row, type TokenLogProb } from './row.ts';
+import { createRow, extend, type Row, type TokenLogProb } from './row.ts';
 import type { RowOutputs, SamplingOptions } from './sample.ts';
 
 export type { TokenLogProb } from './row.ts';
@@ -49,6 +49,8 @@ export interface TokenEvent {
   readonly id: number;
   readonly logProb: number;
   readonly samplingLogProb: number;
+  /** Most likely tokens in its place, likeliest first; with `topLogProbs`. */
+  readonly topLogProbs?: readonly TokenLogProb[];
   /** Only with the last token. */
   readonly finish?: Completion['finish'];
 }
@@ -126,7 +128,7 @@ export function createGenerator(options: GeneratorOptions): Generator {
     time,
     async generate(prompts, options) {
       const start = clock();
-      check(prompts, options, model);
+      checkRequest(prompts, options, model);
       const rows = createRows(prompts, options);
       if (rows.length === 0) return [];
       const slots = Math.min(options.batchSize ?? 32, rows.length);
@@ -205,7 +207,7 @@ async function decodeAll(
 }
 
 /** Rows of the same prompt in one target, so that it is computed once. */
-function groupByPrompt<T extends { readonly row: Row }>(admitted: readonly T[]): T[][] {
+export function groupByPrompt<T extends { readonly row: Row }>(admitted: readonly T[]): T[][] {
   const groups = new Map<number, T[]>();
   for (const entry of admitted) {
     const { promptIndex } = entry.row;
@@ -215,7 +217,11 @@ function groupByPrompt<T extends { readonly row: Row }>(admitted: readonly T[]):
 }
 
 /** Halves the slots until the rows just fit, moving rows to the front. */
-function compact(held: readonly (Row | undefined)[], active: number, decoder: Decoder): (Row | undefined)[] {
+export function compact(
+  held: readonly (Row | undefined)[],
+  active: number,
+  decoder: Decoder,
+): (Row | undefined)[] {
   let size = held.length;
   while (active <= size / 2) size = Math.ceil(size / 2);
   const front = held.slice(0, size);
@@ -233,24 +239,15 @@ function createRows(prompts: readonly ArrayLike<number>[], options: GenerateOpti
   const n = options.n ?? 1;
   return prompts.flatMap((prompt, promptIndex) => {
     const sampling = { ...options, ...options.perPrompt?.(promptIndex) };
-    return Array.from({ length: n }, (_, sampleIndex) => ({
-      promptIndex,
-      sampleIndex,
-      key: options.keys?.[promptIndex] ?? promptIndex,
-      prompt,
-      sampling,
-      ids: [],
-      logProbs: [],
-      samplingLogProbs: [],
-      entropies: [],
-      topLogProbs: [],
-      finish: undefined,
-      stop: undefined,
-    }));
+    const key = options.keys?.[promptIndex] ?? promptIndex;
+    return Array.from({ length: n }, (_, sampleIndex) =>
+      createRow({ promptIndex, sampleIndex, key }, prompt, sampling),
+    );
   });
 }
 
-function completionOf(row: Row, options: GenerateOptions): Completion {
+/** What a finished row has become. */
+export function completionOf(row: Row, options: GenerateOptions): Completion {
   const { ids, logProbs, samplingLogProbs, entropies, topLogProbs, finish, stop } = row;
   return {
     ids,
@@ -263,7 +260,12 @@ function completionOf(row: Row, options: GenerateOptions): Completion {
   };
 }
 
-function check(prompts: readonly ArrayLike<number>[], options: GenerateOptions, model: CausalModel): void {
+/** Refuses prompts and options that cannot be run. */
+export function checkRequest(
+  prompts: readonly ArrayLike<number>[],
+  options: GenerateOptions,
+  model: CausalModel,
+): void {
   prompts.forEach((prompt, index) => {
     if (prompt.length > 0 && prompt.length < model.maxPositions) return;
     throw new DataError({

@@ -1,2 +1,3 @@
 export * from './generate.ts';
 export * from './sample.ts';
+export * from './session.ts';

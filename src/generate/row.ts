@@ -28,6 +28,26 @@ export interface Row {
   stop: Completion['stop'];
 }
 
+/** A row without tokens. */
+export function createRow(
+  place: Pick<Row, 'promptIndex' | 'sampleIndex' | 'key'>,
+  prompt: ArrayLike<number>,
+  sampling: SamplingOptions,
+): Row {
+  return {
+    ...place,
+    prompt,
+    sampling,
+    ids: [],
+    logProbs: [],
+    samplingLogProbs: [],
+    entropies: [],
+    topLogProbs: [],
+    finish: undefined,
+    stop: undefined,
+  };
+}
+
 /** A token of the vocabulary and its log-probability under the model, nats. */
 export interface TokenLogProb {
   readonly id: number;
@@ -87,7 +107,11 @@ export function extend(row: Row, outputs: RowOutputs, options: GenerateOptions, 
   }
   if (options.onToken === undefined) return;
   const { promptIndex, sampleIndex, finish } = row;
-  const event: TokenEvent = { promptIndex, sampleIndex, position, id: token, logProb, samplingLogProb };
+  const top = row.topLogProbs.at(-1);
+  const event: TokenEvent = {
+    ...{ promptIndex, sampleIndex, position, id: token, logProb, samplingLogProb },
+    ...(top === undefined ? {} : { topLogProbs: top }),
+  };
   options.onToken(finish === undefined ? event : { ...event, finish });
 }
 

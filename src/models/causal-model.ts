@@ -41,6 +41,8 @@ export interface CausalInput {
     /** Positions that rotary tables hold. */
     readonly tableLength: number;
   };
+  /** Changes the embeddings of the tokens, [B, T, D], before the layers: pictures take the place of their tokens. */
+  readonly embedded?: (tokens: Tensor) => Tensor;
   /** Keep only each layer's input for the gradient and compute the inside again: less memory, a third more time. */
   readonly rematerialize?: boolean;
 }
@@ -97,7 +99,7 @@ export function logitsOf(model: CausalModel, weights: Weights, hidden: Tensor): 
 }
 
 /** Types of a model's weights by name: the inputs that every program over it has in common. */
-export function weightTypes(model: CausalModel): Record<string, TensorType> {
+export function weightTypes(model: Pick<CausalModel, 'parameters'>): Record<string, TensorType> {
   const types: Record<string, TensorType> = {};
   for (const { name, shape, dtype = 'float32' } of model.parameters) types[name] = { dtype, shape };
   return types;

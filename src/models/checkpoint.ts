@@ -2,18 +2,19 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CheckpointError, ConfigError, DataError } from '../core/errors.ts';
-import { formatShape, sameShape } from '../core/shapes.ts';
 import { allocateParameters, type Parameters } from '../nn/parameters.ts';
 import { baseOfAdapter, isAdapterFolder, loadAdapter } from './adapter-folder.ts';
-import { type CausalModel, OUTPUT_EMBEDDINGS } from './causal-model.ts';
+import type { CausalModel } from './causal-model.ts';
+import type { ClassifierModel } from './classifier-model.ts';
 import { decodeBFloat16, decodeFloat16, encodeBFloat16, encodeFloat16 } from './float16.ts';
 import { readGgufModel } from './gguf-model.ts';
 import { type HubOptions, locateModel } from './hub.ts';
 import { readLlama2c } from './llama2c.ts';
+import type { MultimodalModel } from './llava.ts';
 import { isLoraModel } from './lora-model.ts';
 import { matchWeights, readWeights } from './place-weights.ts';
 import { type QuantizeOptions, quantizeModel } from './quantized-model.ts';
-import { buildModel } from './registry.ts';
+import { buildClassifier, buildModel, buildMultimodal, buildVision } from './registry.ts';
 import {
   readFolderHeader,
   readTensor,
@@ -22,6 +23,7 @@ import {
   writeModelWeights,
 } from './safetensors.ts';
 import { hasScoreHead, isScoreModel, SCORE_WEIGHT, scoreConfig, scoreModel } from './score-model.ts';
+import type { VisionModel } from './siglip.ts';
 import type { WeightSource } from './weight-source.ts';
 import { writeFiles, writeModelFolder } from './write-folder.ts';
 
@@ -133,6 +135,81 @@ function readPlainModel(
   return { source: path, config, model, parameters, ...quantized };
 }
 
+/** A model of another kind than a language model, with its weights. `saveModel` writes it. */
+export interface LoadedOf<M> {
+  /** Where it came from, for messages. */
+  readonly source: string;
+  readonly config: RawConfig;
+  readonly model: M;
+  readonly parameters: Parameters;
+}
+export type LoadedClassifier = LoadedOf<ClassifierModel>;
+type PlainOptions = Pick<ReadOptions, 'dtype' | 'onWeights'>;
+
+/**
+ * Loads an encoder for sequence classification into float32: a folder in the Hugging Face layout, or a hub id as for
+ * `loadModel`.
+ *
+ * @throws DataError, CheckpointError and ConfigError as `loadModel`; also for a checkpoint without a classification head
+ */
+export async function loadClassifier(
+  source: string,
+  options: HubOptions & PlainOptions = {},
+): Promise<LoadedClassifier> {
+  return { ...readClassifier(await locateModel(source, options), options), source };
+}
+
+/** As `loadClassifier`, of a path, at once. */
+export function readClassifier(path: string, options: PlainOptions = {}): LoadedClassifier {
+  return readBuilt(path, buildClassifier, options);
+}
+
+/** Loads a SigLIP vision encoder, as `loadClassifier`. Names before transformers 5 are read too. */
+export async function loadVision(
+  source: string,
+  options: HubOptions & PlainOptions = {},
+): Promise<LoadedOf<VisionModel>> {
+  return { ...readVision(await locateModel(source, options), options), source };
+}
+
+/** As `loadVision`, of a path, at once. */
+export function readVision(path: string, options: PlainOptions = {}): LoadedOf<VisionModel> {
+  return readBuilt(path, buildVision, options, (name) => name.replace(/^vision_model\./, ''));
+}
+
+/** Loads a language model with a vision encoder (LLaVA with SigLIP), as `loadClassifier`. */
+export async function loadMultimodal(
+  source: string,
+  options: HubOptions & PlainOptions = {},
+): Promise<LoadedOf<MultimodalModel>> {
+  return { ...readMultimodal(await locateModel(source, options), options), source };
+}
+
+/** As `loadMultimodal`, of a path, at once. */
+export function readMultimodal(path: string, options: PlainOptions = {}): LoadedOf<MultimodalModel> {
+  return readBuilt(path, buildMultimodal, options, (name) =>
+    name.replace(/^vision_tower\.vision_model\./, 'vision_tower.'),
+  );
+}
+
+function readBuilt<M extends Pick<CausalModel, 'parameters'>>(
+  path: string,
+  build: (config: RawConfig, where: string) => M,
+  { dtype = 'F32', onWeights }: PlainOptions,
+  rename?: (stored: string) => string,
+): LoadedOf<M> {
+  const { config, where, weights } = openCheckpoint(path, rename);
+  for (const part of [config, config['text_config'], config['vision_config']]) {
+    if (typeof part === 'object' && part !== null) checkLayerCount(part as RawConfig, where, weights.size);
+  }
+  const model = build(config, where);
+  const matched = matchWeights(path, weights, model.parameters);
+  const parameters = allocateParameters(model.parameters);
+  readWeights(matched, parameters, onWeights);
+  if (dtype !== 'F32') roundTo(dtype, parameters.flat);
+  return { source: path, config, model, parameters };
+}
+
 /** config.json of a model, or what a file of another format says in its place. Reads no weights. */
 export function readConfig(path: string): RawConfig {
   return openCheckpoint(path).config;
@@ -146,7 +223,7 @@ interface OpenCheckpoint {
   readonly weights: ReadonlyMap<string, WeightSource>;
 }
 
-function openCheckpoint(path: string): OpenCheckpoint {
+function openCheckpoint(path: string, rename?: (stored: string) => string): OpenCheckpoint {
   if (!existsSync(path)) {
     throw new DataError({
       where: 'loadModel',
@@ -157,7 +234,7 @@ function openCheckpoint(path: string): OpenCheckpoint {
   }
   if (statSync(path).isDirectory()) {
     const config = readModelConfig(path);
-    return { config, where: join(path, 'config.json'), weights: folderWeights(path) };
+    return { config, where: join(path, 'config.json'), weights: folderWeights(path, rename) };
   }
   return { where: path, ...(path.endsWith('.gguf') ? readGgufModel(path) : readLlama2c(path)) };
 }

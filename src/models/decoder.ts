@@ -78,9 +78,9 @@ export function decoder(architecture: DecoderArchitecture): CausalModel {
   const layerMatrices = layers.parameters.filter(({ shape }) => shape.length === 2);
 
   function forward(weights: Weights, input: CausalInput) {
-    const { past, history, rematerialize = false } = input;
+    const { past, history, embedded = (x) => x, rematerialize = false } = input;
     const contexts = createContexts(kinds, input);
-    let hidden = embed(weights, input); // [B, T, D]
+    let hidden = embedded(embed(weights, input)); // [B, T, D]
     const cache: LayerCache[] = [];
     for (const index of indices) {
       const layer = createLayer(weights, `${layers.prefix}.${index}`, {

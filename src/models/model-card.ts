@@ -18,6 +18,8 @@ export interface ModelCard {
   /** What the model is and where it comes from, in a sentence or two of Markdown. */
   readonly summary: string;
   readonly pipeline: 'text-generation' | 'text-classification';
+  /** The library that loads it: transformers when left out, PEFT for an adapter. */
+  readonly library?: 'transformers' | 'peft';
   /** Hub id of the model that it was made from. Paths of a machine are named in the text, not in the head. */
   readonly baseModel?: string | undefined;
   readonly license?: string | undefined;
@@ -49,7 +51,7 @@ export function modelCard(card: ModelCard): string {
   const head = {
     ...given('license', card.license),
     ...given('language', card.languages),
-    library_name: 'transformers',
+    library_name: card.library ?? 'transformers',
     pipeline_tag: card.pipeline,
     tags: ['heed', ...(card.tags ?? [])],
     ...given('base_model', card.baseModel),

@@ -6,7 +6,7 @@ import { OUTPUT_EMBEDDINGS } from './causal-model.ts';
 import type { WeightSource } from './weight-source.ts';
 
 /** Tables that some checkpoints carry besides the weights; they follow from the config. */
-const TABLES = /(rotary_emb\.inv_freq|masked_bias|attn\.bias|attention\.bias)$/;
+const TABLES = /(rotary_emb\.inv_freq|masked_bias|attn\.bias|attention\.bias|embeddings\.position_ids)$/;
 
 /**
  * The stored tensor of each parameter. Names may be completed, and an output embedding may stand in for the one parameter

@@ -5,7 +5,7 @@ import { constant, constantLike, iota } from '../graph/ops/common.ts';
 import { add, and, equal, less, lessEqual, mul, sub, where } from '../graph/ops/elementwise.ts';
 import { matmul } from '../graph/ops/matmul.ts';
 import { cumulativeSum, softmax, sum } from '../graph/ops/reduce.ts';
-import { concat, reshape, sliceAxis, transpose } from '../graph/ops/shape.ts';
+import { broadcastTo, concat, reshape, sliceAxis, transpose } from '../graph/ops/shape.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { softCap } from './soft-cap.ts';
 
@@ -77,6 +77,28 @@ export function countedMask(counted: Tensor, T: number, window?: number): Tensor
   const earlier = and(reshape(less(0, counted), [B, 1, 1, S]), lessEqual(to, from));
   const seen = window === undefined ? earlier : and(earlier, less(from, add(to, window)));
   return where(seen, 0, floatMasked());
+}
+
+/**
+ * Additive mask of attention in both directions: every position sees those that count.
+ *
+ * @param counted int64 [B, T]: 1 for a token that counts, 0 for padding
+ * @param reach of those, only up to so many positions away on each side; all when left out
+ * @returns [B, 1, 1, T], or [B, 1, T, T] with `reach`
+ */
+export function paddingMask(counted: Tensor, reach?: number): Tensor {
+  const [B, T] = counted.shape as [number, number];
+  const seen = reshape(less(0, counted), [B, 1, 1, T]);
+  if (reach === undefined) return where(seen, 0, floatMasked());
+  const order = iota(T, 'int32');
+  const [from, to] = [reshape(order, [T, 1]), reshape(order, [1, T])];
+  const near = and(lessEqual(to, add(from, reach)), lessEqual(from, add(to, reach))); // [T, T]
+  return where(and(seen, near), 0, floatMasked());
+}
+
+/** Positions 0 … T − 1 of each row, int64 [B, T]. */
+export function positionsOf(B: number, T: number): Tensor {
+  return broadcastTo(reshape(iota(T, 'int64'), [1, T]), [B, T]);
 }
 
 function floatMasked(): Tensor {

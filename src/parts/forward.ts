@@ -41,7 +41,7 @@ export interface Forward<E> {
 }
 
 /** What tells one kind of pass from another. */
-interface Kind<E> {
+export interface ForwardKind<E> {
   columns(example: E): number;
   types(rows: number, columns: number): Record<string, TensorType>;
   arrays(examples: readonly E[], rows: number, columns: number): Record<string, HostArray>;
@@ -54,7 +54,11 @@ interface Kind<E> {
 /** Programs kept: few lengths occur, and an unused program costs memory. */
 const programLimit = 8;
 
-function createForward<E>(kind: Kind<E>, options: ForwardOptions): Forward<E> {
+/** A pass of any kind over a model of any kind. */
+export function createForward<E>(
+  kind: ForwardKind<E>,
+  options: Omit<ForwardOptions, 'model'> & { readonly model: Pick<CausalModel, 'parameters'> },
+): Forward<E> {
   const { engine, model, parameters, batchSize, bucket, onProgress } = options;
   const cache = createProgramCache(engine, { limit: programLimit });
   const weights = parameters.arrays();
@@ -146,6 +150,25 @@ export function scoreForward(options: ForwardOptions): Forward<ArrayLike<number>
         return reshape(sliceAxis(scores, 1, 0, 1), [scores.shape[0]!, 1]);
       },
       length: () => 1,
+    },
+    options,
+  );
+}
+
+/** Final hidden states of every token of a sequence, [T, D] laid flat. */
+export function hiddenForward(options: ForwardOptions): Forward<ArrayLike<number>> {
+  return createForward<ArrayLike<number>>(
+    {
+      columns: ({ length }) => length,
+      types: sequenceTypes,
+      arrays: sequenceArrays,
+      trace: (weights, inputs) => {
+        const { ids, positions } = inputs as unknown as SequenceInputs;
+        const { hidden } = options.model.forward(weights, { ids, positions }); // [B, T, D]
+        const [B, T, D] = hidden.shape as [number, number, number];
+        return reshape(hidden, [B, T * D]);
+      },
+      length: ({ length }) => length * options.model.hiddenSize,
     },
     options,
   );

@@ -52,6 +52,11 @@ export interface Tokenizer {
   /** Name and bytes of every file the tokenizer consists of, as read: what `save` writes and what caches hash. */
   readonly files: ReadonlyMap<string, Uint8Array>;
   encode(text: string, options?: EncodeOptions): number[];
+  /**
+   * Two texts as one sequence, with what the tokenizer puts around and between them; `types` is 0 for tokens of the first
+   * text and 1 for those of the second. For classifiers of pairs; tokenizers that know no pairs lack it.
+   */
+  encodePair?(first: string, second: string): { readonly ids: number[]; readonly types: number[] };
   /** @throws CheckpointError when an id is outside the vocabulary */
   decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
   /** How to show one token: its text with spaces kept, `<0x0A>` for a byte that is no text by itself. */

@@ -70,6 +70,7 @@ describe('heed … --lora', () => {
     expect(readdirSync(at('sft', 'model')).sort()).toEqual(
       ['README.md', 'adapter_config.json', 'adapter_model.safetensors', ...tokenizer.files.keys()].sort(),
     );
+    expect(readFileSync(at('sft', 'model', 'README.md'), 'utf8')).toMatch(/^library_name: peft$/m);
     const stored = JSON.parse(readFileSync(at('sft', 'model', 'adapter_config.json'), 'utf8'));
     expect(stored).toMatchObject({
       ...{ peft_type: 'LORA', task_type: 'CAUSAL_LM', r: 4, lora_alpha: 32, lora_dropout: 0.05 },
@@ -166,6 +167,22 @@ describe('heed … --lora', () => {
         expect(critic.parameters.has('score.weight')).toBe(true);
       }
     });
+
+    it('share the integers of a base of 4 bits too, and train on them', async () => {
+      const { policy, reference, critic, rewardModel } = await loadOnlineModels({
+        ...settings,
+        quantizeBase: '4bit',
+      });
+      const name = 'model.layers.0.mlp.up_proj.weight.packed';
+      const packed = reference.parameters.arrays()[name]!;
+      expect(packed).toBeInstanceOf(Uint8Array);
+      for (const { parameters } of [policy, critic, rewardModel])
+        expect(parameters.arrays()[name]).toBe(packed);
+      const run = await runHeed([...ppo('ppo q4', '--quantize-base', '4bit'), '--iterations', '1']);
+      expect(run.stderr).not.toContain('error');
+      expect(run.code).toBe(0);
+      expect(Math.abs(metrics('ppo q4')[0]!['objective/kl']!)).toBeLessThan(1e-4);
+    }, 60_000);
 
     it('an adapter as policy goes on, with a copy of itself alone as the reference', async () => {
       const { policy, reference, critic } = await loadOnlineModels({

@@ -21,11 +21,11 @@ import { weightTypes } from '../../src/models/causal-model.ts';
 import { type LoadedModel, readModel, saveModel } from '../../src/models/checkpoint.ts';
 import { defaultLora, type LoraConfig } from '../../src/models/lora-config.ts';
 import { attachLora, isLoraModel, type ModelWithParameters } from '../../src/models/lora-model.ts';
-import { mergeAdapter } from '../../src/models/merge-adapter.ts';
+import { mergeAdapter, mergeLora } from '../../src/models/merge-adapter.ts';
 import { SCORE_WEIGHT } from '../../src/models/score-model.ts';
 import { scoreHead } from '../../src/nn/heads.ts';
 import { expectClose, sharedOrt } from '../support/engines-agree.ts';
-import { evaluate, goldenFolder, readGolden } from '../support/golden-model.ts';
+import { evaluate, goldenFolder, goldenModels, readGolden } from '../support/golden-model.ts';
 
 interface Recorded {
   readonly base: string;
@@ -129,6 +129,43 @@ describe('an adapter of a sequence classifier that PEFT wrote', () => {
     for (const [tensor, norm] of Object.entries(gradientNorms)) {
       expect(Math.abs(Math.hypot(...outputs[ownName(tensor)]!) / norm - 1), tensor).toBeLessThan(5e-5);
     }
+  });
+});
+
+describe.each(goldenModels)('an adapter on every linear layer: %s', (name) => {
+  const base = readModel(goldenFolder(name));
+  const { ids } = readGolden(name, 'recorded.json') as Recorded;
+  const { model, parameters } = attachLora(base, { ...defaultLora, r: 2, alpha: 4 });
+  for (const { name: tensor } of parameters.specs)
+    createRng(1).split(tensor).fillNormal(parameters.view(tensor), 0.3);
+
+  it('changes all matrices but embeddings, and each has a gradient', async () => {
+    const matrices = base.model.parameters.filter(({ shape }) => shape.length === 2).map((spec) => spec.name);
+    const others = matrices.filter(
+      (matrix) => !model.lora.targets.some(({ module }) => matrix === `${module}.weight`),
+    );
+    expect(
+      others
+        .join(' ')
+        .replaceAll(/\S*(embed|wte|wpe|lm_head)\S*/g, '')
+        .trim(),
+    ).toBe('');
+    const outputs = await evaluate(sharedOrt(), { model, parameters }, { ids, withGradients: true });
+    for (const { name: tensor } of parameters.specs) {
+      const gradient = outputs[`gradient of ${tensor}`] as Float32Array;
+      expect(Math.hypot(...gradient), tensor).toBeGreaterThan(1e-6);
+    }
+  });
+
+  it('is the merged model', async () => {
+    const [apart, merged] = await Promise.all(
+      [{ model, parameters }, mergeLora({ model, parameters })].map((loaded) =>
+        evaluate(createInterpreter(), loaded, { ids }),
+      ),
+    );
+    const wanted = merged!.logits as Float64Array;
+    // Merged weights are rounded to float32.
+    expectClose('logits', apart!.logits!, wanted, [wanted.length], 1e-5);
   });
 });
 

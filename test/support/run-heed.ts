@@ -34,6 +34,7 @@ export async function runHeed(
     env: {},
     version: '0.0.0-test',
     clock: () => performance.now(),
+    now: () => 1_700_000_000_000,
     every: () => () => {},
     memory: () => 0,
     onSignal(handler) {

@@ -25,6 +25,7 @@ async function data(...words: string[]) {
     env: {},
     version: '0',
     clock: () => 0,
+    now: () => 0,
     every: () => () => {},
     memory: () => 0,
     onSignal: () => () => {},

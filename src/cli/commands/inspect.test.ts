@@ -30,6 +30,7 @@ async function run(data: string, ...flags: string[]) {
     env: {},
     version: '0',
     clock: () => 0,
+    now: () => 0,
     every: () => () => {},
     memory: () => 0,
     onSignal: () => () => {},

@@ -3,11 +3,11 @@ import { z } from 'zod';
 import { field } from '../../core/config.ts';
 import { createEngine } from '../../engine/create-engine.ts';
 import { defineCommand } from '../command.ts';
+import { observeRun } from '../observe-run.ts';
 import { type StageName, stageNames } from '../quickstart/context.ts';
 import { runQuickstart } from '../quickstart/pipeline.ts';
 import { printResult } from '../quickstart/print-result.ts';
 import { sizeNames } from '../quickstart/sizes.ts';
-import { observeRun } from '../train-command.ts';
 
 const config = z.strictObject({
   output: field(z.string().default('runs/quickstart'), { aliases: ['out'], placeholder: 'folder' }).describe(

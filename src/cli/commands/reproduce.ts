@@ -4,12 +4,12 @@ import { field } from '../../core/config.ts';
 import { createEngine } from '../../engine/create-engine.ts';
 import { defineCommand } from '../command.ts';
 import { findRecord } from '../find-record.ts';
+import { observeRun } from '../observe-run.ts';
 import { formatTable, type Output } from '../output.ts';
 import { sizeNames } from '../quickstart/sizes.ts';
 import type { Experiment } from '../reproduce/experiment.ts';
 import { experiments } from '../reproduce/index.ts';
 import { type Outcome, runExperiment } from '../reproduce/run-experiment.ts';
-import { observeRun } from '../train-command.ts';
 
 const config = z.strictObject({
   id: field(z.string().optional(), { placeholder: 'experiment' }).describe(

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { field, section } from '../../core/config.ts';
 import { scheduleKinds } from '../../optim/schedule.ts';
+import { reportTargets } from '../sinks/targets.ts';
 import { dataFields } from './data-fields.ts';
 import { loraFields } from './lora-fields.ts';
 
@@ -90,11 +91,26 @@ export const trainerFields = {
     evaluationBatchSize: field(z.int().positive().default(8), {
       aliases: ['perDeviceEvalBatchSize'],
     }).describe('examples per forward pass of an evaluation'),
+    bestMetric: field(z.string().optional(), {
+      aliases: ['metricForBestModel'],
+      placeholder: 'name',
+    }).describe(
+      'metric of the evaluations, such as loss or rewards/accuracies, whose best weights become the result; default: the last weights do',
+    ),
+    greaterIsBetter: field(z.boolean().optional()).describe(
+      'whether more of bestMetric is better; default: no for losses, errors and perplexities, else yes',
+    ),
+    patience: field(z.int().min(0).default(0), { aliases: ['earlyStoppingPatience'] }).describe(
+      'stop after so many evaluations without a new best of bestMetric; 0: never',
+    ),
     saveEvery: field(z.int().min(0).default(0), { aliases: ['saveSteps'] }).describe(
       'steps between checkpoints; 0: only when interrupted',
     ),
     saveLimit: field(z.int().positive().default(2), { aliases: ['saveTotalLimit'] }).describe(
       'checkpoints kept; older ones are deleted',
+    ),
+    reportTo: field(z.array(z.enum(reportTargets)).default(['none']), { placeholder: 'names' }).describe(
+      'also send metrics to these: tensorboard (files), wandb, mlflow, trackio, or all of them that are set up; metrics.jsonl and run.db are always written',
     ),
     dtype: field(z.enum(['float32', 'bfloat16', 'float16']).default('float32')).describe(
       'element type of the saved model; checkpoints are float32',

@@ -39,7 +39,7 @@ export const loraFields = section('Adapter (LoRA)', {
     'biases to train: none, all of the model, or those of changed layers',
   ),
   loraRankPattern: field(z.record(z.string(), z.int().positive()).default({})).describe(
-    'ranks of layers whose name ends in a match of the key',
+    'ranks of layers whose name ends in a match of the key: {q_proj: 4}',
   ),
   loraAlphaPattern: field(z.record(z.string(), z.number().positive()).default({})).describe(
     'loraAlpha of layers whose name ends in a match of the key',

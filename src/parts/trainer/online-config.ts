@@ -9,6 +9,9 @@ const {
   evaluationShare: _evaluationShare,
   evaluateEvery: _evaluateEvery,
   evaluationBatchSize: _evaluationBatchSize,
+  bestMetric: _bestMetric,
+  greaterIsBetter: _greaterIsBetter,
+  patience: _patience,
   epochs: _epochs,
   maxSteps: _maxSteps,
   ...shared

@@ -18,6 +18,8 @@ export interface RunCardOptions {
   readonly configText: string;
   /** What `config.json` says the result is. */
   readonly modelConfig: Readonly<Record<string, unknown>>;
+  /** Whether the result is an adapter on the model. */
+  readonly adapter?: boolean;
 }
 
 /** Records of the log that say how far it was, not how well. */
@@ -29,7 +31,7 @@ const COUNTERS = /^(step|epoch|num_tokens|lr|ms|.*_per_second|.*runtime)$/;
  * @param history the run's records in order
  */
 export function runCard(
-  { method, model, data, configText, modelConfig }: RunCardOptions,
+  { method, model, data, configText, modelConfig, adapter = false }: RunCardOptions,
   history: readonly MetricRecord[],
 ): string {
   const hub = (source: string): string | undefined => (existsSync(source) ? undefined : publicId(source));
@@ -58,9 +60,10 @@ export function runCard(
       `by \`heed ${method.id}\`${steps}: ${method.summary}. ` +
       `Data: ${data.map((file) => `\`${hub(file) ?? basename(file)}\``).join(', ')}.`,
     pipeline: isScore ? 'text-classification' : 'text-generation',
+    ...(adapter ? { library: 'peft' as const } : {}),
     baseModel: source,
     datasets,
-    tags: [method.id, ...(isScore ? ['reward-model'] : [])],
+    tags: [method.id, ...(adapter ? ['lora'] : []), ...(isScore ? ['reward-model'] : [])],
     figures,
     configText: withoutFolders(configText),
   });

@@ -83,7 +83,11 @@ export function openRunFolder(options: RunFolderOptions): RunFolder {
       });
     }
     for (const entry of readdirSync(folder)) {
-      if (/^(checkpoint-\d+|model|config\.yaml|metrics\.jsonl|report\.html)$/.test(entry)) {
+      if (
+        /^(checkpoint-\d+|model|config\.yaml|metrics\.jsonl|run\.db(-wal|-shm)?|tensorboard|report\.html)$/.test(
+          entry,
+        )
+      ) {
         rmSync(join(folder, entry), { recursive: true, force: true });
       }
     }

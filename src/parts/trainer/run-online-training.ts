@@ -1,6 +1,7 @@
 /** One run of an online method, from a resolved configuration to a saved model. */
 import { basename, join } from 'node:path';
 import { createEncoder, encodeRows } from '../../data/index.ts';
+import { isLoraModel } from '../../models/lora-model.ts';
 import { checkTokenizerFits, loadTokenizer, type Tokenizer } from '../../tokenizer/index.ts';
 import type { OnlineMethod } from '../online-method.ts';
 import type { RolloutPrompt } from '../rollout/rollout.ts';
@@ -38,10 +39,12 @@ export interface OnlineRunContext extends RunContext {
 export async function runOnlineTraining(
   method: OnlineMethod,
   config: OnlineTrainingConfig,
-  { engine, configText, clock, interrupted, observer, onRollouts }: OnlineRunContext,
+  { engine, configText, clock, interrupted, observer, opened, onRollouts }: OnlineRunContext,
 ): Promise<RunSummary> {
   const started = clock();
-  const { policy, reference, critic, rewardModel } = await loadOnlineModels(config);
+  const { policy, reference, critic, rewardModel } = await loadOnlineModels(config, {
+    critic: method.needs.includes('critic'),
+  });
   const tokenizer = await loadTokenizer(config.tokenizer ?? config.model);
   checkTokenizerFits(tokenizer, {
     vocabSize: policy.model.vocabSize,
@@ -64,11 +67,12 @@ export async function runOnlineTraining(
       runCard(
         {
           ...{ method, model: config.model, data: [config.data].flat(), configText },
-          modelConfig: policy.config,
+          ...{ modelConfig: policy.config, adapter: isLoraModel(policy.model) },
         },
         history,
       ),
   });
+  await opened?.(folder);
   // Reference and critic were made from the policy as loaded, before a checkpoint replaces its weights.
   const resume = config.resume ? run.loadCheckpoint(policy.parameters) : undefined;
   if (config.resume) {
@@ -86,7 +90,8 @@ export async function runOnlineTraining(
   let saved = '';
   try {
     const result = await runOnline({
-      ...{ engine, config, policy, reference, critic, scorer, prompts, clock },
+      ...{ engine, config, policy, reference, scorer, prompts, clock },
+      ...(critic && { critic }),
       step: method.build(config),
       stopIds: new Set(tokenizer.eosId === undefined ? [] : [tokenizer.eosId]),
       decode: (ids) => tokenizer.decode(ids),

@@ -14,6 +14,7 @@ import { createSchedule } from '../../optim/schedule.ts';
 import { checkTokenizerFits, loadTokenizer } from '../../tokenizer/index.ts';
 import { stepsPerEpoch } from '../batches.ts';
 import type { TrainMethod } from '../method.ts';
+import { greaterIsBetter } from './best.ts';
 import type { TrainerConfig } from './config.ts';
 import { readHeldOutRows, readTrainingRows } from './data-fields.ts';
 import { loadToTrain, withLora } from './lora-fields.ts';
@@ -35,6 +36,8 @@ export interface RunContext {
   readonly clock: () => number;
   readonly interrupted: () => boolean;
   readonly observer: RunObserver;
+  /** Called once the folder of the run is there, before anything is logged. */
+  readonly opened?: (folder: string) => Promise<void>;
 }
 
 export interface RunSummary {
@@ -71,6 +74,7 @@ export async function runTraining(
   const cacheFolder = join(dirname(output), '.cache');
   const inputs = await loadInputs(method, config, observer, cacheFolder);
   const { loaded, encodeContext, training, evaluation, rows } = inputs;
+  checkBest(config, evaluation?.examples.length ?? 0);
   const { model, parameters } = loaded;
   const { tokenizer } = encodeContext;
 
@@ -88,11 +92,12 @@ export async function runTraining(
       runCard(
         {
           ...{ method, model: config.model, data: [config.data].flat(), configText: context.configText },
-          modelConfig: loaded.config,
+          ...{ modelConfig: loaded.config, adapter: isLoraModel(model) },
         },
         history,
       ),
   });
+  await context.opened?.(output);
   const prepareContext = {
     ...encodeContext,
     engine,
@@ -268,6 +273,26 @@ function splitRows(
   };
 }
 
+/** Without evaluations there is no best one. */
+function checkBest({ bestMetric, patience }: TrainerConfig, evaluated: number): void {
+  if (bestMetric === undefined && patience === 0) return;
+  if (bestMetric === undefined) {
+    throw new ConfigError({
+      where: '--patience',
+      expected: 'a metric to be patient about',
+      received: 'no --best-metric',
+      fix: 'Add --best-metric loss',
+    });
+  }
+  if (evaluated > 0) return;
+  throw new ConfigError({
+    where: '--best-metric',
+    expected: 'held-out rows to evaluate on',
+    received: 'none',
+    fix: 'Add --evaluation-data or --evaluation-share, and --evaluate-every',
+  });
+}
+
 /** Sizes and counts of the trainer from the configuration. */
 export function trainerSettings(config: TrainerConfig, examples: number): TrainerSettings {
   const perEpoch = stepsPerEpoch(examples, config.batchSize);
@@ -283,6 +308,15 @@ export function trainerSettings(config: TrainerConfig, examples: number): Traine
     evaluateEvery: config.evaluateEvery,
     saveEvery: config.saveEvery,
     gradientCheckpointing: config.gradientCheckpointing,
+    ...(config.bestMetric === undefined
+      ? {}
+      : {
+          best: {
+            metric: config.bestMetric,
+            greaterIsBetter: config.greaterIsBetter ?? greaterIsBetter(config.bestMetric),
+            patience: config.patience,
+          },
+        }),
   };
 }
 

@@ -211,3 +211,57 @@ describe('train', () => {
     expect(Math.abs(leaky.records[0]!.loss! - apart.records[0]!.loss!)).toBeGreaterThan(1e-3);
   });
 });
+
+describe('train to the best evaluation', () => {
+  // Rows of noise: what is learned of the training rows soon hurts on others.
+  const held = { evaluation: tinyExamples(6, 9), learningRate: 0.03 };
+  const overrides = { evaluateEvery: 1, totalSteps: 30 };
+  const best = { metric: 'loss', greaterIsBetter: false, patience: 0 };
+  const losses = (records: readonly MetricRecord[]): number[] =>
+    records.flatMap(({ eval_loss: loss }) => (loss === undefined ? [] : [loss]));
+
+  it('ends with the weights of the best evaluation and says which that was', async () => {
+    const { records, weights } = await run(sft, tinyExamples(14), { ...overrides, best }, held);
+    const { best_step: step, best_metric: value } = records.at(-1)!;
+    const seen = losses(records);
+    expect(value).toBe(Math.min(...seen));
+    expect(seen.indexOf(value!)).toBe(step); // the evaluation before training is that of step 0
+    expect(step).toBeGreaterThan(0);
+    expect(step).toBeLessThan(30);
+    const short = await run(sft, tinyExamples(14), { ...overrides, totalSteps: step! }, held);
+    expect(weights).toEqual(short.weights);
+  });
+
+  it('stops after as many evaluations without a new best as it is patient', async () => {
+    const { records } = await run(
+      sft,
+      tinyExamples(14),
+      { ...overrides, best: { ...best, patience: 3 } },
+      held,
+    );
+    const { step, best_step: at } = records.at(-1)!;
+    expect(step).toBe(at! + 3);
+    expect(step).toBeLessThan(30);
+  });
+
+  it('stopped and resumed it decides as uninterrupted', async () => {
+    const patient = { ...overrides, best: { ...best, patience: 3 } };
+    const straight = await run(sft, tinyExamples(14), patient, held);
+    const at = straight.records.at(-1)!.best_step! + 1;
+    const stopped = await run(sft, tinyExamples(14), patient, { ...held, stopAfter: at });
+    const resumed = await run(sft, tinyExamples(14), patient, {
+      ...held,
+      resume: stopped.saved[0]!,
+      weights: stopped.weights,
+    });
+    expect(resumed.records.at(-1)).toEqual(straight.records.at(-1));
+    expect(resumed.weights).toEqual(straight.weights);
+  });
+
+  it('refuses a metric that evaluations do not have', async () => {
+    const other = { ...best, metric: 'rewards/accuracies' };
+    await expect(run(sft, tinyExamples(14), { ...overrides, best: other }, held)).rejects.toThrow(
+      /--best-metric: expected a metric of the evaluation \(eval_loss, .*received rewards\/accuracies/,
+    );
+  });
+});

@@ -7,6 +7,7 @@ import type { Parameters } from '../../nn/parameters.ts';
 import type { Optimizer, OptimizerState } from '../../optim/optimizer.ts';
 import { batchIndices, microBatches, stepsPerEpoch } from '../batches.ts';
 import type { TrainStep } from '../step/train-step.ts';
+import { type BestOptions, trackBest } from './best.ts';
 import { createLearner } from './learner.ts';
 import { addTotals, type StepRunner, type Totals } from './programs.ts';
 
@@ -32,6 +33,8 @@ export interface TrainerSettings {
   readonly saveEvery: number;
   /** Compute layers again for the gradient instead of keeping their insides. */
   readonly gradientCheckpointing: boolean;
+  /** Train to the best evaluation instead of the last step. */
+  readonly best?: BestOptions;
 }
 
 /** One line of metrics.jsonl. */
@@ -114,7 +117,12 @@ export async function train<E>(options: TrainOptions<E>): Promise<TrainResult> {
   let step = options.resume?.step ?? 0;
   let tokens = options.resume?.tokens ?? 0;
   if (options.resume !== undefined) options.optimizer.load(options.resume.optimizer);
-  const stateNow = (): TrainerState => ({ step, tokens, optimizer: options.optimizer.state() });
+  const best = settings.best && trackBest(options.parameters, settings.best);
+  if (options.resume?.extra !== undefined) best?.load(options.resume.extra);
+  const stateNow = (): TrainerState => ({
+    ...{ step, tokens, optimizer: options.optimizer.state() },
+    ...(best === undefined ? {} : { extra: best.state() }),
+  });
   const window = createWindow();
   let lastEvaluation: MetricRecord = {};
 
@@ -122,11 +130,12 @@ export async function train<E>(options: TrainOptions<E>): Promise<TrainResult> {
     if (evaluation.length === 0) return;
     lastEvaluation = prefixed('eval_', await evaluate(learner.runner, method, evaluation, settings));
     hooks.log({ step, epoch: step / perEpoch, ...lastEvaluation });
+    best?.observe(lastEvaluation, step);
   };
 
   try {
     if (step === 0) await evaluateNow();
-    while (step < settings.totalSteps) {
+    while (step < settings.totalSteps && best?.exhausted !== true) {
       if (hooks.interrupted()) {
         await hooks.save(stateNow());
         return { outcome: 'interrupted', state: stateNow(), evaluation: lastEvaluation };
@@ -158,6 +167,10 @@ export async function train<E>(options: TrainOptions<E>): Promise<TrainResult> {
       const last = step === settings.totalSteps;
       if (last || (settings.evaluateEvery > 0 && step % settings.evaluateEvery === 0)) await evaluateNow();
       if (!last && settings.saveEvery > 0 && step % settings.saveEvery === 0) await hooks.save(stateNow());
+    }
+    if (best?.found !== undefined) {
+      hooks.log({ step, best_step: best.found.step, best_metric: best.found.value });
+      best.restore();
     }
     return { outcome: 'done', state: stateNow(), evaluation: lastEvaluation };
   } finally {

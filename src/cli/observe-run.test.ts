@@ -1,7 +1,7 @@
 import pc from 'picocolors';
 import { expect, it } from 'vitest';
+import { observeRun } from './observe-run.ts';
 import { createProgress } from './progress.ts';
-import { observeRun } from './train-command.ts';
 
 function observe(mode: 'live' | 'json') {
   let written = '';

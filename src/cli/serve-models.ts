@@ -1,0 +1,97 @@
+/** Models by name for the server, from folders and adapters. */
+import { ConfigError } from '../core/errors.ts';
+import type { Rng } from '../core/rng.ts';
+import type { Engine } from '../engine/engine.ts';
+import { isLoraModel, type LoadedModel, loadModel } from '../models/index.ts';
+import { mergeLora } from '../models/merge-adapter.ts';
+import { readRewardCard } from '../parts/scorer/reward-card.ts';
+import { type quantizations, quantizeOption } from '../parts/trainer/lora-fields.ts';
+import { createServedModel, type ServedModel } from '../serve/index.ts';
+import { checkTokenizerFits, loadTokenizer } from '../tokenizer/index.ts';
+
+export interface ServeModelsOptions {
+  /** Folders, files or hub ids, each also as `name=folder`. */
+  readonly models: readonly string[];
+  /** Adapters over the first model, as `name=folder`. */
+  readonly adapters: readonly string[];
+  readonly tokenizer?: string | undefined;
+  readonly quantize: (typeof quantizations)[number];
+  readonly engine: Engine;
+  readonly slots: number;
+  readonly queue: number;
+  readonly maxTokens: number;
+  readonly prepack: boolean | 'auto';
+  readonly rng: Rng;
+  readonly pause: () => Promise<void>;
+}
+
+/** Weights up to this are packed into the programs: one copy more per batch size that occurs. */
+const packedBytes = 256 * 2 ** 20;
+
+/**
+ * Loads everything that is to be served.
+ *
+ * @throws ConfigError when two names are equal; CheckpointError when a model cannot be read
+ */
+export async function loadServedModels(options: ServeModelsOptions): Promise<ServedModel[]> {
+  const { engine, slots, queue, maxTokens, prepack, rng, pause } = options;
+  const named = options.models.map(splitName);
+  const adapters = options.adapters.map(splitName);
+  const names = [...named, ...adapters].map(({ name }) => name);
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice !== undefined) {
+    throw new ConfigError({
+      where: 'heed serve',
+      expected: 'models of different names',
+      received: `${twice} twice`,
+      fix: 'Name them: --model first=<folder> --model second=<folder>',
+    });
+  }
+  const served: ServedModel[] = [];
+  try {
+    for (const { name, source } of named) await add(name, source);
+    for (const { name, source } of adapters) await add(name, named[0]!.source, source, named[0]!.name);
+    return served;
+  } catch (error) {
+    await Promise.all(served.map((model) => model.dispose()));
+    throw error;
+  }
+
+  async function add(id: string, source: string, adapter?: string, parent?: string): Promise<void> {
+    const loaded = await loadModel(source, { adapter, ...quantizeOption(options.quantize) });
+    const { model, parameters } = merged(loaded);
+    const tokenizer = await loadTokenizer(options.tokenizer ?? source);
+    checkTokenizerFits(tokenizer, { vocabSize: model.vocabSize, where: source });
+    const bytes = Object.values(parameters.arrays()).reduce((total, { byteLength }) => total + byteLength, 0);
+    const card = readRewardCard(adapter ?? source);
+    served.push(
+      createServedModel({
+        ...{ id, parent, engine, model, parameters, tokenizer, slots, queue, maxTokens, pause },
+        prepack: prepack === 'auto' ? bytes <= packedBytes : prepack,
+        rng: rng.split(id),
+        ...(card === undefined ? {} : { card }),
+      }),
+    );
+  }
+}
+
+/** An adapter over float32 weights is merged: it then costs nothing per token. Over quantized ones it stays apart. */
+function merged({ model, parameters }: LoadedModel): Pick<LoadedModel, 'model' | 'parameters'> {
+  if (!isLoraModel(model) || model.base.parameters.some(({ holds }) => holds !== undefined))
+    return { model, parameters };
+  return mergeLora({ model, parameters });
+}
+
+/** `name=source`, or a source that is named after its last part. */
+export function splitName(given: string): { readonly name: string; readonly source: string } {
+  const equals = given.indexOf('=');
+  if (equals > 0) return { name: given.slice(0, equals), source: given.slice(equals + 1) };
+  return { name: nameOf(given), source: given };
+}
+
+/** `runs/sft/model` is `sft`: the folder of a run says more than `model`. */
+function nameOf(source: string): string {
+  const parts = source.split(/[\\/]/).filter((part) => part !== '' && part !== '.');
+  const last = parts.at(-1) ?? source;
+  return last === 'model' && parts.length > 1 ? parts.at(-2)! : last;
+}

@@ -1,0 +1,5 @@
+export * from './app.ts';
+export * from './errors.ts';
+export * from './listen.ts';
+export * from './served-model.ts';
+export * from './text-stream.ts';
