@@ -67,6 +67,26 @@ export const commands: readonly CommandRecord[] = [
     },
   },
   {
+    name: 'grpo',
+    summary: 'group relative policy optimization: completions of a prompt compete; no critic',
+    group: 'Train',
+    trains: true,
+    load: async () => {
+      const { grpo } = await import('../methods/online/grpo.ts');
+      return (await import('./online-command.ts')).onlineCommand(grpo) as unknown as CommandModule;
+    },
+  },
+  {
+    name: 'rloo',
+    summary: 'REINFORCE with the other completions of the prompt as baseline, and the KL in the reward',
+    group: 'Train',
+    trains: true,
+    load: async () => {
+      const { rloo } = await import('../methods/online/rloo.ts');
+      return (await import('./online-command.ts')).onlineCommand(rloo) as unknown as CommandModule;
+    },
+  },
+  {
     name: 'world',
     summary: 'write data sets of the testbed world: requests, responses and feedback whose truth is known',
     group: 'Look',

@@ -2,9 +2,12 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { tinyExamples, tinyModel } from '../../test/support/tiny-model.ts';
 import { createRng } from '../core/rng.ts';
 import { createOrtEngine } from '../engine/ort/ort-engine.ts';
+import { optimize } from '../graph/optimize.ts';
 import { adamW } from '../optim/optimizer.ts';
 import { supervisedStep } from '../parts/step/supervised.ts';
 import { createLearner } from '../parts/trainer/learner.ts';
+import { peakActivationBytes } from '../parts/trainer/plan.ts';
+import { stepProgram } from '../parts/trainer/programs.ts';
 import { defaultLora, type LoraConfig, shortestTargets } from './lora-config.ts';
 import { attachLora } from './lora-model.ts';
 import { mergeLora } from './merge-adapter.ts';
@@ -203,6 +206,20 @@ describe('training an adapter', () => {
     const rest = await run(3, half);
     expect([...half.losses, ...rest.losses]).toEqual(whole.losses);
     expect(rest.weights).toEqual(whole.weights);
+  });
+
+  it('keeps no mask of a rematerialised layer', () => {
+    const perLayer = (dropout: number): number => {
+      const peak = (layers: number): number => {
+        const { model } = attachLora(tinyModel(1, { num_hidden_layers: layers }), lora({ dropout }));
+        const step = supervisedStep({ aggregation: 'token-mean', packed: false });
+        const program = stepProgram(model, step, 4, 32, { withGradients: true, rematerialize: true });
+        return peakActivationBytes(optimize(program));
+      };
+      return (peak(16) - peak(8)) / 8;
+    };
+    // Keys of the features: 8 bytes for each input of the seven changes, 6·16 + 24. A mask has 4·32 times as many numbers.
+    expect(perLayer(0.1) - perLayer(0)).toBe(8 * 120);
   });
 
   it('draws another mask for every step and micro-batch, and none for an evaluation', async () => {

@@ -3,6 +3,7 @@ import { ShapeError } from '../core/errors.ts';
 import type { Rng } from '../core/rng.ts';
 import { sizeOf } from '../core/shapes.ts';
 import { constant } from '../graph/ops/common.ts';
+import { after } from '../graph/ops/control.ts';
 import { add, cast, greaterEqual, mul, remainder } from '../graph/ops/elementwise.ts';
 import { reshape, sliceAxis } from '../graph/ops/shape.ts';
 import type { Tensor } from '../graph/tensor.ts';
@@ -47,7 +48,9 @@ export function dropout(x: Tensor, { tokens, features }: DropoutKeys, rate: numb
     shape: [],
     data: BigInt64Array.of(BigInt(Math.round(rate * DROPOUT_PRIME))),
   });
-  const [factors, offsets] = [row(tokens, 0), row(tokens, 1)];
+  // Not before x is there: where x is computed again for the gradient, the mask is too, and none is kept until then.
+  const late = after(tokens, [x]);
+  const [factors, offsets] = [row(late, 0), row(late, 1)];
   const z = remainder(add(mul(factors, reshape(features, [1, I])), offsets), prime); // [N, I]
   const mask = mul(cast(greaterEqual(z, limit), 'float32'), 1 / (1 - rate));
   return mul(x, reshape(mask, x.shape));

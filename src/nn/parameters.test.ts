@@ -2,13 +2,65 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ConfigError, ShapeError } from '../core/errors.ts';
 import { createRng } from '../core/rng.ts';
-import { allocateParameters, initialize, type ParameterSpec } from './parameters.ts';
+import { allocateOver, allocateParameters, initialize, type ParameterSpec } from './parameters.ts';
 
 const specs: ParameterSpec[] = [
   { name: 'a', shape: [3, 5], init: { kind: 'normal', std: 0.5 } },
   { name: 'b', shape: [16], init: { kind: 'ones' } },
   { name: 'c', shape: [], init: { kind: 'zeros' } },
 ];
+
+describe('allocateOver', () => {
+  const base = allocateParameters(specs);
+  initialize(base, createRng(1));
+  const over: ParameterSpec[] = [
+    ...specs.map((spec) => ({ ...spec, frozen: spec.name !== 'b' })),
+    { name: 'd', shape: [2, 2], init: { kind: 'uniform', bound: 0.5 } },
+  ];
+
+  it('binds frozen tensors where they lie, and counts, sums and differentiates the others alone', () => {
+    const parameters = allocateOver(over, base.arrays());
+    expect(parameters.specs.map(({ name }) => name)).toEqual(['b', 'd']);
+    expect([parameters.count, parameters.flat.length, parameters.frozenBytes]).toEqual([20, 32, 64]);
+    expect(parameters.view('a')).toBe(base.view('a'));
+    expect(parameters.has('c')).toBe(true);
+    expect(Object.keys(parameters.arrays()).sort()).toEqual(['a', 'b', 'c', 'd']);
+    expect(parameters.view('b').buffer).not.toBe(base.buffer);
+    const gradients = parameters.like();
+    expect(Object.keys(gradients.arrays())).toEqual(['b', 'd']);
+    expect(gradients.frozenBytes).toBe(0);
+  });
+
+  it('copies what is trained, over the same frozen tensors', () => {
+    const parameters = allocateOver(over, base.arrays());
+    parameters.flat.fill(3);
+    const copy = parameters.copy();
+    parameters.flat.fill(4);
+    expect(copy.view('d')).toEqual(new Float32Array(4).fill(3));
+    expect(copy.view('a')).toBe(base.view('a'));
+  });
+
+  it('draws evenly within the bound', () => {
+    const wide = allocateParameters([{ name: 'd', shape: [4000], init: { kind: 'uniform', bound: 0.5 } }]);
+    initialize(wide, createRng(2));
+    const view = wide.view('d');
+    expect(Math.max(...view.map(Math.abs))).toBeLessThanOrEqual(0.5);
+    // The deviation is 0.5/√3; five standard errors of the mean.
+    expect(Math.abs(view.reduce((sum, x) => sum + x, 0) / 4000)).toBeLessThan(
+      (5 * 0.5) / Math.sqrt(3 * 4000),
+    );
+    expect(view.filter((x) => Math.abs(x) > 0.25).length / 4000).toBeCloseTo(0.5, 1);
+  });
+
+  it('names a frozen tensor that is missing or of another size', () => {
+    expect(() => allocateOver(over, {})).toThrow(
+      /allocateOver\(a\): expected an array of 15 numbers .*received none/,
+    );
+    expect(() => allocateOver(over, { a: new Float32Array(3), c: new Float32Array(1) })).toThrow(
+      /received 3/,
+    );
+  });
+});
 
 describe('allocateParameters', () => {
   it('puts tensors one after the other on 64-byte boundaries of one shared buffer', () => {

@@ -168,6 +168,22 @@ describe('heed … --lora', () => {
       }
     });
 
+    it('share the integers of a base of 4 bits too, and train on them', async () => {
+      const { policy, reference, critic, rewardModel } = await loadOnlineModels({
+        ...settings,
+        quantizeBase: '4bit',
+      });
+      const name = 'model.layers.0.mlp.up_proj.weight.packed';
+      const packed = reference.parameters.arrays()[name]!;
+      expect(packed).toBeInstanceOf(Uint8Array);
+      for (const { parameters } of [policy, critic, rewardModel])
+        expect(parameters.arrays()[name]).toBe(packed);
+      const run = await runHeed([...ppo('ppo q4', '--quantize-base', '4bit'), '--iterations', '1']);
+      expect(run.stderr).not.toContain('error');
+      expect(run.code).toBe(0);
+      expect(Math.abs(metrics('ppo q4')[0]!['objective/kl']!)).toBeLessThan(1e-4);
+    }, 60_000);
+
     it('an adapter as policy goes on, with a copy of itself alone as the reference', async () => {
       const { policy, reference, critic } = await loadOnlineModels({
         ...settings,

@@ -16,7 +16,7 @@ import { allocateParameters, initialize } from '../../nn/parameters.ts';
 import type { TrainMethod } from '../../parts/method.ts';
 import type { OnlineMethod } from '../../parts/online-method.ts';
 import type { TrainerConfig } from '../../parts/trainer/config.ts';
-import { runOnlineTraining } from '../../parts/trainer/run-online-training.ts';
+import { type OnlineTrainingConfig, runOnlineTraining } from '../../parts/trainer/run-online-training.ts';
 import { runTraining } from '../../parts/trainer/run-training.ts';
 import { trainBpe } from '../../tokenizer/index.ts';
 import {
@@ -235,41 +235,53 @@ async function trainStage(
   return lasting(summary.last);
 }
 
-/** PPO against the reward model, into the folder `name`; what its completions are worth on gold goes to `<name>-gold.jsonl`. */
-export async function trainPolicy(
+/** PPO against the reward model, into the folder `name`. */
+export function trainPolicy(
   pipeline: Pipeline,
   name: string,
   changes: Partial<z.input<typeof ppoConfig>> = {},
 ): Promise<Record<string, number>> {
-  const { path, size, testbed, options } = pipeline;
-  const output = path(name);
-  const config = {
+  return trainOnlineStage(pipeline, name, ppo as unknown as OnlineMethod, {
     ...ppoConfig.parse({
-      model: path('sft', 'model'),
-      rewardModel: path('reward-model', 'model'),
-      data: path('data', 'prompts.jsonl'),
-      seed: options.seed,
-      maxLength: limits.prompt,
-      maxNewTokens: limits.newTokens,
-      iterations: size.ppo.iterations,
-      batchSize: size.ppo.batch,
-      miniBatchSize: size.ppo.batch / 2,
-      updateEpochs: 2,
-      learningRate: 6e-4,
+      ...onlineSettings(pipeline),
       criticLearningRate: 1e-3,
-      schedule: 'linear',
-      warmupSteps: Math.min(10, size.ppo.iterations),
-      minLearningRateRatio: 0.2,
-      klCoefficient: options.klCoefficient,
+      klCoefficient: pipeline.options.klCoefficient,
       missingEosPenalty: 1,
-      saveEvery: 0,
       ...changes,
     }),
-    output,
-    ...startOrResume(output),
-  };
-  const gold = openGoldLog(path(`${name}-gold.jsonl`), testbed);
-  const summary = await runOnlineTraining(ppo as unknown as OnlineMethod, config, {
+  });
+}
+
+/** What online methods have in common here. */
+export const onlineSettings = ({ path, size, options: { seed } }: Pipeline) => ({
+  model: path('sft', 'model'),
+  rewardModel: path('reward-model', 'model'),
+  data: path('data', 'prompts.jsonl'),
+  seed,
+  maxLength: limits.prompt,
+  maxNewTokens: limits.newTokens,
+  iterations: size.ppo.iterations,
+  batchSize: size.ppo.batch,
+  miniBatchSize: size.ppo.batch / 2,
+  updateEpochs: 2,
+  learningRate: 6e-4,
+  schedule: 'linear' as const,
+  warmupSteps: Math.min(10, size.ppo.iterations),
+  minLearningRateRatio: 0.2,
+  saveEvery: 0,
+});
+
+/** One run of an online method; what its completions are worth on gold goes to `<name>-gold.jsonl`. */
+export async function trainOnlineStage(
+  pipeline: Pipeline,
+  name: string,
+  method: OnlineMethod,
+  settings: OnlineTrainingConfig,
+): Promise<Record<string, number>> {
+  const output = pipeline.path(name);
+  const config = { ...settings, output, ...startOrResume(output) };
+  const gold = openGoldLog(pipeline.path(`${name}-gold.jsonl`), pipeline.testbed);
+  const summary = await runOnlineTraining(method, config, {
     ...runContext(pipeline, name, config),
     onRollouts: gold.record,
   });

@@ -56,7 +56,7 @@ async function run(overrides: Partial<PpoConfig> = {}, more: RunOptions = {}) {
     },
     ...(more.resume === undefined ? {} : { resume: more.resume.state }),
   });
-  return { result, records, weights: policy.parameters.flat, critic: result.critic.parameters.flat, saved };
+  return { result, records, weights: policy.parameters.flat, critic: result.critic!.parameters.flat, saved };
 }
 
 const lastScores = (records: readonly MetricRecord[]): number =>

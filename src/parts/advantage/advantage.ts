@@ -9,6 +9,8 @@ export interface AdvantageInput {
   readonly values: HostTensor<Float64Array>;
   /** 1 where the policy chose the token, [B, C] */
   readonly mask: HostTensor<Uint8Array>;
+  /** Completions of one prompt have one number, [B]; needed by estimators that compare them */
+  readonly groups?: ArrayLike<number>;
 }
 
 export interface Advantages {
@@ -16,6 +18,8 @@ export interface Advantages {
   readonly advantages: HostTensor<Float64Array>;
   /** What the value should have been, [B, C]; 0 where the mask is 0. */
   readonly returns: HostTensor<Float64Array>;
+  /** What the estimator saw, for the log. */
+  readonly metrics?: Readonly<Record<string, number>>;
 }
 
 export type AdvantageEstimator = (input: AdvantageInput) => Advantages;

@@ -5,7 +5,7 @@ import { gradients } from '../../graph/gradient.ts';
 import { cast } from '../../graph/ops/elementwise.ts';
 import { sum } from '../../graph/ops/reduce.ts';
 import { trace } from '../../graph/program.ts';
-import { type PolicyClipOptions, policyClipLoss } from './policy-clip.ts';
+import { type PolicyClipOptions, policyClipLoss, sequenceRatio } from './policy-clip.ts';
 
 const rows = (numbers: readonly number[]): Float64Array => Float64Array.from(numbers);
 
@@ -74,6 +74,49 @@ describe('policyClipLoss', () => {
         { shape: [1, 4], data: [-1.1, -1, -1.5, -2.05] },
         { shape: [1, 4], data: [1, 0.5, -2, -1] },
       ],
+    );
+  });
+});
+
+describe('sequence ratios', () => {
+  const type = { dtype: 'float32' as const, shape: [1, 4] };
+  const inputs = {
+    logProbs: rows([-0.9, -1.2, -0.7, -5]),
+    oldLogProbs: rows([-1, -1, -1, -1]),
+    mask: rows([1, 1, 1, 0]),
+  };
+
+  it('are exp of the mean and of the sum of the log-ratios that count', async () => {
+    const program = trace({ logProbs: type, oldLogProbs: type, mask: type }, (x) => ({
+      mean: sequenceRatio(x.logProbs, x.oldLogProbs, x.mask, 'mean'),
+      sum: sequenceRatio(x.logProbs, x.oldLogProbs, x.mask, 'sum'),
+    }));
+    const { mean, sum: total } = await (await createInterpreter().compile(program)).run(inputs);
+    close(Array.from(mean!.data, Number), [1.068939, 1.068939, 1.068939, 1.068939]);
+    close(Array.from(total!.data, Number), [1.221403, 1.221403, 1.221403, 1.221403]);
+  });
+
+  it('have the gradient of the surrogate of the whole sequence', async () => {
+    for (const ratio of ['sequence-mean', 'sequence-sum'] as const) {
+      await checkGradient(
+        (logProbs, oldLogProbs, A, mask) =>
+          policyClipLoss(
+            { logProbs: logProbs!, oldLogProbs: oldLogProbs!, advantages: A!, mask: mask! },
+            { clipRange: 0.2, ratio },
+          ).losses,
+        [
+          { shape: [2, 3], data: [-1.05, -0.9, -2.02, -0.55, -1.1, -0.8] },
+          { shape: [2, 3], data: [-1, -1, -2, -0.9, -1.3, -0.7] },
+          { shape: [2, 3], data: [1, 1, 1, -2, -2, -2] },
+          { shape: [2, 3], data: [1, 1, 0, 1, 1, 1] },
+        ],
+      );
+    }
+  });
+
+  it('need a mask', async () => {
+    await expect(evaluate([1], [1], { clipRange: 0.2, ratio: 'sequence-sum' })).rejects.toThrow(
+      /policyClipLoss\(ratio\): expected a mask/,
     );
   });
 });

@@ -1,7 +1,9 @@
 /** The clipped surrogate of PPO. */
+import { ConfigError } from '../../core/errors.ts';
 import { checkShapes } from '../../core/shapes.ts';
 import {
   clamp,
+  div,
   exp,
   greater,
   less,
@@ -12,6 +14,8 @@ import {
   sub,
   where,
 } from '../../graph/ops/elementwise.ts';
+import { sum } from '../../graph/ops/reduce.ts';
+import { broadcastTo } from '../../graph/ops/shape.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 
 export interface PolicyClipInput {
@@ -21,6 +25,8 @@ export interface PolicyClipInput {
   readonly oldLogProbs: Tensor;
   /** [B, C]; constant */
   readonly advantages: Tensor;
+  /** [B, C], 1 = counts; needed where the ratio is one of sequences */
+  readonly mask?: Tensor;
 }
 
 export interface PolicyClipOptions {
@@ -30,6 +36,8 @@ export interface PolicyClipOptions {
   readonly clipRangeHigh?: number;
   /** Where the advantage is negative, the loss is at most −dualClip · advantage. Above 1; off when left out. */
   readonly dualClip?: number;
+  /** Whose ratio is clipped: each token's (default), or the sequence's, from the mean or the sum of its log-ratios. */
+  readonly ratio?: 'token' | 'sequence-mean' | 'sequence-sum';
 }
 
 /** A loss per token, and where clipping took effect. */
@@ -49,6 +57,23 @@ export function probabilityRatio(logProbs: Tensor, oldLogProbs: Tensor): Tensor 
 }
 
 /**
+ * π/π_old of whole sequences on each of their tokens, [B, C]: exp of the mean or the sum of the log-ratios of tokens that count.
+ *
+ * @source mean: Zheng et al. 2025, "Group Sequence Policy Optimization" (arXiv 2507.18071), eq. 7; sum: Ahmadian et al. 2024
+ * @example log-ratios [0.1, −0.2, 0.3]: 1.068939 by the mean, 1.221403 by the sum
+ */
+export function sequenceRatio(
+  logProbs: Tensor,
+  oldLogProbs: Tensor,
+  mask: Tensor,
+  of: 'mean' | 'sum',
+): Tensor {
+  const total = sum(mul(sub(logProbs, oldLogProbs), mask), { axes: 1, keepDims: true }); // [B, 1]
+  const change = of === 'sum' ? total : div(total, maximum(sum(mask, { axes: 1, keepDims: true }), 1));
+  return broadcastTo(exp(clamp(change, -largestLogRatio, largestLogRatio)), logProbs.shape);
+}
+
+/**
  * max(−A·ρ, −A·clip(ρ, 1 − ε, 1 + ε_high)) per token, with ρ = π/π_old. Its gradient is that of −A·log π where ρ = 1, and
  * exactly 0 where the ratio has left the range in the direction that the advantage asks for.
  *
@@ -58,15 +83,18 @@ export function probabilityRatio(logProbs: Tensor, oldLogProbs: Tensor): Tensor 
  * @example ε 0.2, (ρ, A) = (1.5, 1), (0.5, 1), (1.5, −1), (0.5, −1): −1.2, −0.5, 1.5, 0.8
  */
 export function policyClipLoss(
-  { logProbs, oldLogProbs, advantages }: PolicyClipInput,
-  { clipRange, clipRangeHigh = clipRange, dualClip }: PolicyClipOptions,
+  { logProbs, oldLogProbs, advantages, mask }: PolicyClipInput,
+  { clipRange, clipRangeHigh = clipRange, dualClip, ratio: level = 'token' }: PolicyClipOptions,
 ): ClippedLosses {
   checkShapes('policyClipLoss', {
     logProbs: [logProbs, 'B C'],
     oldLogProbs: [oldLogProbs, 'B C'],
     advantages: [advantages, 'B C'],
   });
-  const ratio = probabilityRatio(logProbs, oldLogProbs);
+  const ratio =
+    level === 'token'
+      ? probabilityRatio(logProbs, oldLogProbs)
+      : sequenceRatio(logProbs, oldLogProbs, requireMask(mask), level === 'sequence-sum' ? 'sum' : 'mean');
   const descent = neg(advantages);
   const free = mul(descent, ratio);
   const bounded = mul(descent, clamp(ratio, 1 - clipRange, 1 + clipRangeHigh));
@@ -77,4 +105,13 @@ export function policyClipLoss(
     losses: where(less(advantages, 0), minimum(losses, mul(descent, dualClip)), losses),
     clipped,
   };
+}
+
+function requireMask(mask: Tensor | undefined): Tensor {
+  if (mask !== undefined) return mask;
+  throw new ConfigError({
+    where: 'policyClipLoss(ratio)',
+    expected: 'a mask, which says what a sequence is',
+    received: 'none',
+  });
 }

@@ -28,13 +28,18 @@ export interface ScoredBatch {
 
 export interface PolicyGradientOptions {
   readonly policyLoss: PolicyUpdateOptions['loss'];
-  readonly valueLoss: CriticUpdateOptions['loss'];
+  /** Left out, there is no critic: values are 0. */
+  readonly valueLoss?: CriticUpdateOptions['loss'];
+  /** Weight of the KL to the reference in the loss; 0 when left out. */
+  readonly klLossCoefficient?: number;
   readonly aggregation: Aggregation;
   readonly entropyCoefficient: number;
   readonly temperature: number;
   readonly controller: () => KlController;
   /** Shape: scores → training scores, in order. Default: as they are. */
   readonly shape?: (scores: readonly number[], traces: readonly Trace[]) => readonly number[];
+  /** Select: which completions to learn from, after advantages are known. Default: all. */
+  readonly select?: (traces: readonly Trace[], advantages: HostTensor<Float64Array>) => readonly boolean[];
   /** Training scores → token rewards. */
   readonly reward: (input: KlRewardInput, klCoefficient: number) => KlRewards;
   /** Estimate: token rewards and values → advantages and returns. */
@@ -50,7 +55,7 @@ type Normalizer = (x: HostTensor<Float64Array>, mask: HostTensor<Uint8Array>) =>
 /** What the online trainer needs to know of a method. */
 export interface PolicyGradientStep {
   readonly policy: TrainStep<TokenUpdate>;
-  readonly critic: TrainStep<TokenUpdate>;
+  readonly critic: TrainStep<TokenUpdate> | undefined;
   /** Temperature of sampling, and of every log-probability. */
   readonly temperature: number;
   controller(): KlController;
@@ -68,11 +73,15 @@ export interface PolicyGradientStep {
 /** A policy-gradient method from its slots: Shape → reward → Estimate → Loss. Everything before the losses is float64. */
 export function policyGradientStep(options: PolicyGradientOptions): PolicyGradientStep {
   const { policyLoss, valueLoss, aggregation, entropyCoefficient, temperature } = options;
+  const { klLossCoefficient = 0 } = options;
   const unchanged: Normalizer = (x) => x;
   const { normalizeRewards = unchanged, normalizeAdvantages = unchanged } = options;
   return {
-    policy: policyUpdate({ loss: policyLoss, aggregation, entropyCoefficient, temperature }),
-    critic: criticUpdate({ loss: valueLoss, aggregation }),
+    policy: policyUpdate({
+      loss: policyLoss,
+      ...{ aggregation, entropyCoefficient, temperature, klCoefficient: klLossCoefficient },
+    }),
+    critic: valueLoss && criticUpdate({ loss: valueLoss, aggregation }),
     temperature,
     controller: options.controller,
     estimate({ traces, scores, logProbs, referenceLogProbs, values }, klCoefficient) {
@@ -86,26 +95,30 @@ export function policyGradientStep(options: PolicyGradientOptions): PolicyGradie
       values.forEach((row, index) => {
         padded.set(Float64Array.from(row), index * C);
       });
-      const { advantages, returns } = options.advantage({
+      const { advantages, returns, metrics } = options.advantage({
         rewards: normalizeRewards(rewards, mask),
         values: { ...rewards, data: padded },
         mask,
+        groups: traces.map(({ group }) => group),
       });
       const normalized = normalizeAdvantages(advantages, mask);
       const row = (x: HostTensor<Float64Array>, index: number): Float64Array =>
         x.data.subarray(index * C, index * C + traces[index]!.ids.length);
-      const updates = traces.map(({ prompt, ids }, index): TokenUpdate => {
+      const all = traces.map(({ prompt, ids }, index): TokenUpdate => {
         const start = prompt.ids.length;
         return {
           ids: [...Array.from(prompt.ids), ...ids],
           mask: [...new Array<number>(start).fill(0), ...new Array<number>(ids.length).fill(1)],
           start,
           oldLogProbs: logProbs[index]!,
+          referenceLogProbs: referenceLogProbs[index]!,
           advantages: row(normalized, index),
           oldValues: values[index]!,
           returns: row(returns, index),
         };
       });
+      const selected = options.select?.(traces, normalized);
+      const updates = selected === undefined ? all : all.filter((_, index) => selected[index]);
       const lengths = traces.map(({ ids }) => ids.length);
       const stopped = traces.filter(({ finish }) => finish === 'stop').length;
       return {
@@ -119,9 +132,12 @@ export function policyGradientStep(options: PolicyGradientOptions): PolicyGradie
           'objective/scores': mean(scores),
           'objective/kl_coefficient': klCoefficient,
           'val/num_eos_tokens': stopped,
-          'val/explained_variance': explainedVariance(values, (index) => row(returns, index)),
+          ...(valueLoss && {
+            'val/explained_variance': explainedVariance(values, (index) => row(returns, index)),
+          }),
           'completions/mean_length': mean(lengths),
           'completions/clipped_ratio': 1 - stopped / traces.length,
+          ...metrics,
         },
       };
     },

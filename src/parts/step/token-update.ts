@@ -1,6 +1,6 @@
 /** What a policy and a critic learn from: completions with numbers per token from the time of rollout. */
 import type { HostArray } from '../../core/host-tensor.ts';
-import { abs, cast, mul, square, sub } from '../../graph/ops/elementwise.ts';
+import { abs, add, cast, mul, square, sub } from '../../graph/ops/elementwise.ts';
 import { sum } from '../../graph/ops/reduce.ts';
 import type { Tensor, TensorType } from '../../graph/tensor.ts';
 import { SCORE_WEIGHT } from '../../models/score-model.ts';
@@ -15,6 +15,7 @@ import {
 } from '../batch.ts';
 import { batchLogProbs } from '../logprob.ts';
 import { type Aggregation, aggregateSum } from '../loss/aggregate.ts';
+import { klLoss } from '../loss/kl-loss.ts';
 import { type ClippedLosses, type PolicyClipInput, probabilityRatio } from '../loss/policy-clip.ts';
 import type { ValueClipInput } from '../loss/value-clip.ts';
 import type { TrainStep } from './train-step.ts';
@@ -24,12 +25,13 @@ export interface TokenUpdate extends TokenExample {
   /** Index in `ids` of the completion's first token. */
   readonly start: number;
   readonly oldLogProbs: ArrayLike<number>;
+  readonly referenceLogProbs: ArrayLike<number>;
   readonly advantages: ArrayLike<number>;
   readonly oldValues: ArrayLike<number>;
   readonly returns: ArrayLike<number>;
 }
 
-type PerToken = 'oldLogProbs' | 'advantages' | 'oldValues' | 'returns';
+type PerToken = 'oldLogProbs' | 'referenceLogProbs' | 'advantages' | 'oldValues' | 'returns';
 
 /** The slots that both learners share: how updates become arrays. */
 function tokenUpdateBatch(keys: readonly PerToken[], aggregation: Aggregation) {
@@ -60,22 +62,27 @@ export interface PolicyUpdateOptions {
   readonly aggregation: Aggregation;
   /** Multiplies the mean token entropy, which is added to what is maximised; 0 switches it off. */
   readonly entropyCoefficient: number;
+  /** Weight of the KL to the reference per token (`klLoss`), which is added to the loss; 0 switches it off. */
+  readonly klCoefficient: number;
   /** Temperature of sampling: log-probabilities are those of the distribution that was sampled. */
   readonly temperature: number;
 }
 
 /** The learner of the policy. */
 export function policyUpdate(options: PolicyUpdateOptions): TrainStep<TokenUpdate> {
-  const { loss, aggregation, entropyCoefficient, temperature } = options;
+  const { loss, aggregation, entropyCoefficient, klCoefficient, temperature } = options;
+  const reference: readonly PerToken[] = klCoefficient === 0 ? [] : ['referenceLogProbs'];
   return {
-    ...tokenUpdateBatch(['oldLogProbs', 'advantages'], aggregation),
+    ...tokenUpdateBatch(['oldLogProbs', 'advantages', ...reference], aggregation),
     trace({ model, weights, rematerialize }, inputs) {
       const batch = inputs as unknown as TokenInputs;
       const { mask } = batch;
-      const { oldLogProbs, advantages } = inputs as unknown as Record<PerToken, Tensor>;
+      const { oldLogProbs, advantages, referenceLogProbs } = inputs as unknown as Record<PerToken, Tensor>;
       const { logProbs, entropy } = batchLogProbs(model, weights, batch, { rematerialize, temperature });
-      const { losses, clipped } = loss({ logProbs, oldLogProbs, advantages });
-      const total = entropyCoefficient === 0 ? losses : sub(losses, mul(entropy, entropyCoefficient));
+      const { losses, clipped } = loss({ logProbs, oldLogProbs, advantages, mask });
+      const held =
+        klCoefficient === 0 ? losses : add(losses, mul(klLoss(logProbs, referenceLogProbs), klCoefficient));
+      const total = entropyCoefficient === 0 ? held : sub(held, mul(entropy, entropyCoefficient));
       const change = sub(logProbs, oldLogProbs);
       const overTokens = (x: Tensor): Tensor => sum(mul(x, mask));
       return {

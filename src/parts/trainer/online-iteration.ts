@@ -13,20 +13,20 @@ import type { OnlineCounters } from './online-state.ts';
 
 /** Everything that runs programs, with their caches. */
 export function openModels(options: OnlineOptions) {
-  const { engine, policy, reference, critic, step, optimizers, settings } = options;
+  const { engine, policy, reference, critic, step, optimizer, settings } = options;
   const scoring = { engine, batchSize: settings.scoringBatchSize, bucket: settings.bucket };
   const models = {
     generator: createGenerator({ engine, ...policy }),
     reference: logProbForward({ ...scoring, ...reference }, step.temperature),
     policyLogProbs: logProbForward({ ...scoring, ...policy }, step.temperature),
-    values: valueForward({ ...scoring, ...critic }),
-    policy: createLearner({ engine, ...policy, step: step.policy, optimizer: optimizers.policy, settings }),
-    critic: createLearner({ engine, ...critic, step: step.critic, optimizer: optimizers.critic, settings }),
+    values: critic && valueForward({ ...scoring, ...critic }),
+    policy: createLearner({ engine, ...policy, step: step.policy, optimizer, settings }),
+    critic: critic && step.critic && createLearner({ engine, ...critic, step: step.critic, settings }),
   };
   return {
     ...models,
     dispose() {
-      for (const model of Object.values(models)) model.dispose();
+      for (const model of Object.values(models)) model?.dispose();
     },
   };
 }
@@ -88,7 +88,10 @@ export async function readBatch(
     logProbs:
       temperature === 1 ? traces.map(({ logProbs }) => logProbs) : await ofCompletion(models.policyLogProbs),
     referenceLogProbs: await ofCompletion(models.reference),
-    values: await ofCompletion(models.values),
+    values:
+      models.values === undefined
+        ? traces.map(({ ids }) => new Float32Array(ids.length))
+        : await ofCompletion(models.values),
   };
 }
 
@@ -123,9 +126,11 @@ export async function learn(
         const names = { loss: 'loss/policy_avg', norm: 'policy/grad_norm' };
         policy.push({ ...(await take(models.policy, step.policy.summarize, batch, rate, names)), lr: rate });
       }
-      const rate = schedules.critic(counters.criticSteps++);
-      const names = { loss: 'loss/value_avg', norm: 'critic/grad_norm' };
-      critic.push(await take(models.critic, step.critic.summarize, batch, rate, names));
+      if (models.critic !== undefined && step.critic !== undefined) {
+        const rate = schedules.critic(counters.criticSteps++);
+        const names = { loss: 'loss/value_avg', norm: 'critic/grad_norm' };
+        critic.push(await take(models.critic, step.critic.summarize, batch, rate, names));
+      }
     }
   }
   const means = (records: readonly Record<string, number>[]): Record<string, number> =>

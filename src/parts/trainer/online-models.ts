@@ -13,7 +13,8 @@ export interface OnlineModels {
   readonly policy: LoadedModel;
   /** The policy before training: with a new adapter, the base alone. */
   readonly reference: Weighted;
-  readonly critic: Weighted;
+  /** Only where it was asked for. */
+  readonly critic?: Weighted;
   readonly rewardModel: LoadedModel;
 }
 
@@ -31,7 +32,15 @@ export interface OnlineModelsConfig extends LoraFields {
  *
  * @throws ConfigError when a model has the wrong kind of head, or the vocabularies differ
  */
-export async function loadOnlineModels(config: OnlineModelsConfig): Promise<OnlineModels> {
+export function loadOnlineModels(config: OnlineModelsConfig): Promise<Required<OnlineModels>>;
+export function loadOnlineModels(
+  config: OnlineModelsConfig,
+  needs: { readonly critic: boolean },
+): Promise<OnlineModels>;
+export async function loadOnlineModels(
+  config: OnlineModelsConfig,
+  needs: { readonly critic: boolean } = { critic: true },
+): Promise<OnlineModels> {
   const source = await loadToTrain(config);
   if (isScoreModel(source.model)) {
     throw new ConfigError({
@@ -52,6 +61,7 @@ export async function loadOnlineModels(config: OnlineModelsConfig): Promise<Onli
     });
   }
   const reference = config.lora ? source : { model: policy.model, parameters: policy.parameters.copy() };
+  if (!needs.critic) return { policy, reference, rewardModel };
   const critic =
     config.criticFrom === 'reward-model' ? criticFromReward(rewardModel, config) : criticFrom(policy);
   return { policy, reference, critic, rewardModel };

@@ -14,7 +14,7 @@ export interface OnlineCounters {
   criticSteps: number;
 }
 
-type Stateful = Pick<OnlineOptions, 'critic' | 'optimizers' | 'resume'>;
+type Stateful = Pick<OnlineOptions, 'critic' | 'optimizer' | 'resume'>;
 
 const CRITIC_MOMENT = 'critic.moment.';
 const CRITIC_WEIGHTS = 'critic.weights';
@@ -22,24 +22,24 @@ const CONTROLLER = 'controller.';
 
 /** The state as of now. Vectors are live. */
 export function onlineState(
-  { critic, optimizers }: Stateful,
+  { critic, optimizer }: Stateful,
   controller: KlController,
   counters: OnlineCounters,
 ): TrainerState {
-  const criticOptimizer = optimizers.critic.state();
+  const criticOptimizer = critic?.optimizer.state();
   const { iteration, episodes, policySteps, criticSteps } = counters;
   return {
     step: iteration,
     tokens: counters.tokens,
-    optimizer: optimizers.policy.state(),
+    optimizer: optimizer.state(),
     extra: {
       numbers: {
-        ...{ episodes, policySteps, criticSteps, criticOptimizerSteps: criticOptimizer.steps },
+        ...{ episodes, policySteps, criticSteps, criticOptimizerSteps: criticOptimizer?.steps ?? 0 },
         ...prefixed(CONTROLLER, controller.state()),
       },
       vectors: {
-        [CRITIC_WEIGHTS]: critic.parameters.flat,
-        ...prefixed(CRITIC_MOMENT, criticOptimizer.moments),
+        ...(critic && { [CRITIC_WEIGHTS]: critic.parameters.flat }),
+        ...(criticOptimizer && prefixed(CRITIC_MOMENT, criticOptimizer.moments)),
       },
     },
   };
@@ -51,7 +51,7 @@ export function onlineState(
  * @throws CheckpointError when the state is not one of an online run, or belongs to another critic
  */
 export function loadOnlineState(
-  { critic, optimizers, resume }: Stateful,
+  { critic, optimizer, resume }: Stateful,
   controller: KlController,
 ): OnlineCounters {
   if (resume === undefined) return { iteration: 0, episodes: 0, tokens: 0, policySteps: 0, criticSteps: 0 };
@@ -59,7 +59,7 @@ export function loadOnlineState(
   const weights = vectors[CRITIC_WEIGHTS];
   const { episodes, policySteps, criticSteps, criticOptimizerSteps } = numbers;
   if (
-    weights?.length !== critic.parameters.flat.length ||
+    weights?.length !== critic?.parameters.flat.length ||
     episodes === undefined ||
     policySteps === undefined ||
     criticSteps === undefined ||
@@ -67,14 +67,14 @@ export function loadOnlineState(
   ) {
     throw new CheckpointError({
       where: 'resume',
-      expected: `the state of an online run with a critic of ${critic.parameters.flat.length} numbers`,
+      expected: `the state of an online run with ${critic === undefined ? 'no critic' : `a critic of ${critic.parameters.flat.length} numbers`}`,
       received: weights === undefined ? 'a state without critic' : `a critic of ${weights.length}`,
       fix: 'Resume with the models the run was started with',
     });
   }
-  critic.parameters.flat.set(weights);
-  optimizers.policy.load(resume.optimizer);
-  optimizers.critic.load({ steps: criticOptimizerSteps, moments: stripped(CRITIC_MOMENT, vectors) });
+  optimizer.load(resume.optimizer);
+  if (critic !== undefined && weights !== undefined) critic.parameters.flat.set(weights);
+  critic?.optimizer.load({ steps: criticOptimizerSteps, moments: stripped(CRITIC_MOMENT, vectors) });
   controller.load(stripped(CONTROLLER, numbers));
   return { iteration: resume.step, tokens: resume.tokens, episodes, policySteps, criticSteps };
 }

@@ -66,9 +66,9 @@ export interface OnlineOptions {
   readonly policy: Weighted;
   /** Frozen: the policy before training, with parameters of its own. */
   readonly reference: Weighted;
-  /** A score model, trained in place. */
-  readonly critic: Weighted;
-  readonly optimizers: { readonly policy: Optimizer; readonly critic: Optimizer };
+  /** A score model, trained in place; only where the step has a critic. */
+  readonly critic?: Weighted & { readonly optimizer: Optimizer };
+  readonly optimizer: Optimizer;
   /** Learning rate of optimizer step `step` (0-based). */
   readonly schedules: {
     readonly policy: (step: number) => number;

@@ -42,7 +42,9 @@ export async function runOnlineTraining(
   { engine, configText, clock, interrupted, observer, opened, onRollouts }: OnlineRunContext,
 ): Promise<RunSummary> {
   const started = clock();
-  const { policy, reference, critic, rewardModel } = await loadOnlineModels(config);
+  const { policy, reference, critic, rewardModel } = await loadOnlineModels(config, {
+    critic: method.needs.includes('critic'),
+  });
   const tokenizer = await loadTokenizer(config.tokenizer ?? config.model);
   checkTokenizerFits(tokenizer, {
     vocabSize: policy.model.vocabSize,
@@ -88,7 +90,8 @@ export async function runOnlineTraining(
   let saved = '';
   try {
     const result = await runOnline({
-      ...{ engine, config, policy, reference, critic, scorer, prompts, clock },
+      ...{ engine, config, policy, reference, scorer, prompts, clock },
+      ...(critic && { critic }),
       step: method.build(config),
       stopIds: new Set(tokenizer.eosId === undefined ? [] : [tokenizer.eosId]),
       decode: (ids) => tokenizer.decode(ids),

@@ -53,11 +53,11 @@ export interface OnlineRunOptions<C extends OnlineRunConfig = OnlineRunConfig> {
  */
 export async function runOnline(
   options: OnlineRunOptions,
-): Promise<OnlineResult & { readonly critic: Weighted; readonly reference: Weighted }> {
+): Promise<OnlineResult & { readonly critic: Weighted | undefined; readonly reference: Weighted }> {
   const { engine, step, config, policy, scorer, prompts, stopIds, decode } = options;
   checkSizes(options);
   const reference = options.reference ?? { model: policy.model, parameters: policy.parameters.copy() };
-  const critic = options.critic ?? criticFrom(policy);
+  const critic = step.critic && (options.critic ?? criticFrom(policy));
   const miniBatchSize = Math.min(config.miniBatchSize ?? config.batchSize, config.batchSize);
   const warmup = config.criticWarmup ?? 0;
   const stepsPerIteration = config.updateEpochs * Math.ceil(config.batchSize / miniBatchSize);
@@ -70,11 +70,9 @@ export async function runOnline(
       minRatio: config.minLearningRateRatio,
     });
   const result = await trainOnline({
-    ...{ engine, step, policy, reference, critic, scorer, prompts, stopIds, decode },
-    optimizers: {
-      policy: createOptimizer(config, policy.parameters),
-      critic: createOptimizer(config, critic.parameters),
-    },
+    ...{ engine, step, policy, reference, scorer, prompts, stopIds, decode },
+    optimizer: createOptimizer(config, policy.parameters),
+    ...(critic && { critic: { ...critic, optimizer: createOptimizer(config, critic.parameters) } }),
     schedules: {
       policy: schedule(config.learningRate, config.iterations - warmup),
       critic: schedule(config.criticLearningRate ?? config.learningRate, config.iterations),
