@@ -18,7 +18,7 @@ export type {
 } from './example.ts';
 export * from './open-data.ts';
 export * from './pack.ts';
-export { openParquet, type ParquetFile } from './parquet/read-parquet.ts';
+export { type ByteSource, openParquet, type ParquetFile } from './parquet/read-parquet.ts';
 export * from './read-rows.ts';
 export * from './row.ts';
 export * from './row-key.ts';

@@ -3,9 +3,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import { DataError } from '../../src/core/errors.ts';
 import { createRng } from '../../src/core/rng.ts';
+import { openParquet } from '../../src/data/parquet/read-parquet.ts';
 import { readRows } from '../../src/data/read-rows.ts';
 import { mutate } from '../support/mutate.ts';
 import { watchAllocations } from '../support/watch-allocations.ts';
@@ -14,14 +15,34 @@ const seeds = fileURLToPath(new URL('../golden/data/files', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'heed-fuzz-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
+// 20 000 files in all: about 15 s of one core, far more wall time where others use it too.
+vi.setConfig({ testTimeout: 300_000 });
+
 const CASES = Number(process.env.HEED_FUZZ_CASES ?? 10_000);
 
 type Outcome = 'rows' | 'refused';
 
-async function readDamaged(path: string, bytes: Uint8Array, context: string): Promise<Outcome> {
+/** Every so often a Parquet file goes through the disk; else its bytes are read from memory. */
+const ON_DISK = 20;
+
+async function read(path: string, bytes: Uint8Array, index: number): Promise<void> {
+  if (path.endsWith('.parquet') && index % ON_DISK !== 0) {
+    const file = await openParquet(path, {
+      size: bytes.length,
+      read: async (start, end) => bytes.slice(start, end),
+      close: async () => {},
+    });
+    for await (const columns of file.read()) JSON.stringify(columns);
+    return;
+  }
   writeFileSync(path, bytes);
+  for await (const { columns } of readRows(path)) JSON.stringify(columns);
+}
+
+async function readDamaged(path: string, bytes: Uint8Array, name: string, index: number): Promise<Outcome> {
+  const context = `${name}, case ${index}`;
   try {
-    for await (const { columns } of readRows(path)) JSON.stringify(columns);
+    await read(path, bytes, index);
     return 'rows';
   } catch (error) {
     if (!(error instanceof DataError))
@@ -52,16 +73,17 @@ async function fuzz(name: string, ending: string, cases: number, footer: number)
         index % 2 === 0 || footer === 0 ? 0 : original.length - footer,
       );
       watch.largest();
-      const started = performance.now();
-      outcomes[await readDamaged(path, bytes, `${name}, case ${index}`)]++;
+      const { user: started } = process.cpuUsage();
+      outcomes[await readDamaged(path, bytes, name, index)]++;
       const largest = watch.largest();
       if (largest > 2 * bytes.length) {
         throw new Error(
           `${name}, case ${index}: ${largest} bytes asked for at once, file of ${bytes.length}`,
         );
       }
-      const milliseconds = performance.now() - started;
-      if (milliseconds > 2000) throw new Error(`${name}, case ${index}: ${milliseconds} ms`);
+      // Of this process, so that a busy machine is no hang.
+      const seconds = (process.cpuUsage().user - started) / 1e6;
+      if (seconds > 2) throw new Error(`${name}, case ${index}: ${seconds} s`);
     }
   } finally {
     watch.restore();

@@ -17,7 +17,7 @@ const extremes: readonly (readonly number[])[] = [
  * @param from first byte that may change
  */
 export function mutate(bytes: Uint8Array, rng: Rng, index: number, from = 0): Uint8Array {
-  let out = [...bytes];
+  let out = Array.from(bytes);
   const changes = 1 + rng.integer(4, index, 0);
   for (let change = 1; change <= changes; change++) {
     const draw = (bound: number, what: number): number =>

@@ -2,27 +2,30 @@
 import { z } from 'zod';
 import { field } from '../../core/config.ts';
 import { createEngine } from '../../engine/create-engine.ts';
-import { benchEngine, type EngineBench } from '../bench/engine.ts';
+import { benchEngine, benchModels, type EngineBench } from '../bench/engine.ts';
 import { benchGenerate, type GenerateCase } from '../bench/generate.ts';
+import { benchServe, type ServeBench } from '../bench/serve.ts';
 import { defineCommand } from '../command.ts';
 import { formatBytes } from '../format.ts';
 import { formatTable } from '../output.ts';
 
 const config = z.strictObject({
-  suite: field(z.enum(['engine', 'generate']).default('engine')).describe('what to measure'),
+  suite: field(z.enum(['engine', 'generate', 'serve']).default('engine')).describe('what to measure'),
   threads: field(z.int().positive().optional()).describe(
     'threads of the engine; default: the machine’s cores',
   ),
   repeats: field(z.int().min(1).default(9)).describe(
     'timed runs of each training step or generation; the median is reported',
   ),
+  clients: field(z.int().positive().default(64)).describe('suite serve: clients at a time'),
+  seconds: field(z.number().positive().default(300)).describe('suite serve: how long they ask'),
 });
 
 export const command = defineCommand({
   config,
   positionals: ['suite'],
-  examples: ['bench engine', 'bench engine --json', 'bench generate'],
-  async run({ suite, threads, repeats }, { output, progress, clock }) {
+  examples: ['bench engine', 'bench engine --json', 'bench generate', 'bench serve --seconds 30'],
+  async run({ suite, threads, repeats, clients, seconds }, { output, progress, clock, now, memory }) {
     const engine = await createEngine(threads === undefined ? {} : { threads });
     const stage = progress.start('bench', { unit: 'measurements' });
     let done = 0;
@@ -51,6 +54,15 @@ export const command = defineCommand({
           output.record({ cases });
           output.text(generateText(cases));
           return 0;
+        }
+        case 'serve': {
+          const { config } = benchModels[0]!;
+          const load = { config, clients, seconds, slots: 32, now, memory };
+          const result = await benchServe({ ...common, ...load });
+          stage.end();
+          output.record({ ...result });
+          output.text(serveText(result));
+          return result.wrong.length === 0 && result.left.rows + result.left.waiting === 0 ? 0 : 1;
         }
       }
     } finally {
@@ -101,4 +113,22 @@ function generateText(cases: readonly GenerateCase[]): string {
       percent(row.outsideEngineShare),
     ]),
   ]);
+}
+
+function serveText(result: ServeBench): string {
+  const { requests, statuses, latencyMs, memory, left, wrong } = result;
+  const list = (counts: Readonly<Record<string, number>>): string =>
+    Object.entries(counts)
+      .map(([key, count]) => `${key} ${count}`)
+      .join(', ');
+  return [
+    `${result.clients} clients for ${result.seconds.toFixed(0)} s, ${result.params} parameters`,
+    `requests: ${list(requests)}`,
+    `answers: ${list(statuses)}`,
+    `not as they should be: ${wrong.length === 0 ? 'none' : `\n  ${wrong.join('\n  ')}`}`,
+    `tokens/s: ${result.tokensPerSecond.toFixed(0)}; the generator alone ${result.offlineTokensPerSecond.toFixed(0)}; ratio ${result.ratio.toFixed(3)}`,
+    `ms until a whole answer: median ${latencyMs.p50.toFixed(0)}, 99 % ${latencyMs.p99.toFixed(0)}`,
+    `resident memory: ${formatBytes(memory.early)} in the second quarter, ${formatBytes(memory.late)} in the last`,
+    `left over: ${left.rows} rows, ${left.waiting} waiting, ${left.requests} requests`,
+  ].join('\n');
 }

@@ -1,5 +1,5 @@
 /** Rows of a Parquet file. Decoding is hyparquet's; what the file claims of its sizes is checked before. */
-import { type FileHandle, open } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import {
   type DecodedArray,
   type FileMetaData,
@@ -33,6 +33,35 @@ const parsers: ParquetParsers = {
   jsonFromBytes: (bytes) => bytes && JSON.parse(utf8.decode(bytes)),
 };
 
+/** Bytes that are read by their place. */
+export interface ByteSource {
+  readonly size: number;
+  /** Memory of its own. */
+  read(start: number, end: number): Promise<Uint8Array>;
+  close(): Promise<void>;
+}
+
+/** A file as a source. @throws what the file system throws */
+async function fileSource(path: string): Promise<ByteSource> {
+  const file = await open(path);
+  const { size } = await file.stat();
+  return {
+    size,
+    async read(start, end) {
+      const bytes = new Uint8Array(end - start);
+      for (let at = 0; at < bytes.length; ) {
+        const { bytesRead } = await file.read(bytes, at, bytes.length - at, start + at);
+        if (bytesRead === 0) {
+          throw damaged(path, start + at, 'a file that became shorter while it was read');
+        }
+        at += bytesRead;
+      }
+      return bytes;
+    },
+    close: () => file.close(),
+  };
+}
+
 /** A Parquet file whose footer was read. */
 export interface ParquetFile {
   readonly rows: number;
@@ -49,14 +78,15 @@ export interface ParquetFile {
  * (NaN stands for nothing in pandas) are missing, dates become ISO text; bytes that
  * are not marked as text become text where they are UTF-8. No memory is asked for by a size that the bytes do not prove.
  *
+ * @param path also the name in errors
+ * @param source of the bytes; the file at `path` when left out
  * @throws DataError naming the file, the row group, the column and the byte
  */
-export async function openParquet(path: string): Promise<ParquetFile> {
-  const file = await open(path);
+export async function openParquet(path: string, source?: ByteSource): Promise<ParquetFile> {
+  const file = source ?? (await fileSource(path));
   try {
-    const { size } = await file.stat();
-    const metadata = await readFooter(file, size, path);
-    const tree = named(path, undefined, () => checkMetadata(metadata, size));
+    const metadata = await readFooter(file, path);
+    const tree = named(path, undefined, () => checkMetadata(metadata, file.size));
     return {
       rows: Number(metadata.num_rows),
       columns: tree.children.map(({ element }) => element.name),
@@ -83,8 +113,9 @@ export async function openParquet(path: string): Promise<ParquetFile> {
 
 const FOOTER = 8;
 
-async function readFooter(file: FileHandle, size: number, path: string): Promise<FileMetaData> {
-  const tail = await readAt(file, Math.max(0, size - FOOTER), size);
+async function readFooter(file: ByteSource, path: string): Promise<FileMetaData> {
+  const { size } = file;
+  const tail = await file.read(Math.max(0, size - FOOTER), size);
   const magic = new TextDecoder().decode(tail.subarray(4));
   if (size < FOOTER + 4 || magic !== 'PAR1') {
     throw new DataError({
@@ -99,7 +130,7 @@ async function readFooter(file: FileHandle, size: number, path: string): Promise
   if (start < 4) {
     throw damaged(path, size - FOOTER, `a footer of ${length} bytes in a file of ${size}`);
   }
-  const bytes = await readAt(file, start, size);
+  const bytes = await file.read(start, size);
   return named(path, start, () => {
     checkThrift(bytes.subarray(0, length), 0);
     // Statistics are not used and may hold text cut within a character.
@@ -167,7 +198,7 @@ interface Column {
 }
 
 async function readGroup(
-  file: FileHandle,
+  file: ByteSource,
   path: string,
   tree: SchemaTree,
   group: RowGroup,
@@ -181,7 +212,7 @@ async function readGroup(
     const start = Number(chunkStart(meta!));
     const place = `${path}, row group ${index + 1}, column ${name}`;
     const schemaPath = named(place, start, () => getTreePath(tree, parts));
-    const bytes = await readAt(file, start, start + Number(meta!.total_compressed_size));
+    const bytes = await file.read(start, start + Number(meta!.total_compressed_size));
     const element = schemaPath.at(-1)!.element;
     if (leaves.has(name) || element.type !== type) {
       throw damaged(place, start, `values of the type ${type} for a column of ${element.type}`);
@@ -320,17 +351,6 @@ function readValues(
 /** Dictionaries come before the data; some writers leave their offset out or write 0. */
 function chunkStart(meta: NonNullable<RowGroup['columns'][number]['meta_data']>): bigint {
   return meta.dictionary_page_offset || meta.data_page_offset;
-}
-
-async function readAt(file: FileHandle, start: number, end: number): Promise<Uint8Array> {
-  // Memory of its own, aligned: values are read as views of it.
-  const bytes = new Uint8Array(end - start);
-  for (let at = 0; at < bytes.length; ) {
-    const { bytesRead } = await file.read(bytes, at, bytes.length - at, start + at);
-    if (bytesRead === 0) throw new FileClaimError(start + at, 'a file that became shorter while it was read');
-    at += bytesRead;
-  }
-  return bytes;
 }
 
 /** A cell as JSON could hold it. */
