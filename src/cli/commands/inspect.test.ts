@@ -73,6 +73,14 @@ describe('heed inspect', () => {
     );
   });
 
+  it('joins prompt and completion as training with the same fields would', async () => {
+    const data = rowsFile('separator.jsonl', [{ prompt: 'ab', completion: 'c' }]);
+    const { code, stdout } = await inspect(data, '--separator', '##', '--stop-tokens', '</s>');
+    expect(code).toBe(0);
+    expect(stdout).toContain('│a│b│#│#│');
+    expect((await inspect(data, '--stop-tokens', 'ab')).code).toBe(2);
+  });
+
   it('wraps at the width, leaves out the middle, and marks what is cut', async () => {
     const data = rowsFile('long.jsonl', [{ prompt: 'ab', completion: 'x'.repeat(40) }]);
     const { stdout } = await inspect(data, '--max-length', '30', '--show-tokens', '24');

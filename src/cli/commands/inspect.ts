@@ -12,6 +12,7 @@ import { createEncoder, type Encoder } from '../../data/encoder.ts';
 import type { Row } from '../../data/row.ts';
 import { detectRowType, parseRow, parseStepwise, type RowType } from '../../data/row-types.ts';
 import { locateModel } from '../../models/hub.ts';
+import { encodingFields, encodingOptions } from '../../parts/trainer/encoding-fields.ts';
 import { loadTokenizer } from '../../tokenizer/load-tokenizer.ts';
 import { checkTokenizerFits, type Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand } from '../command.ts';
@@ -72,6 +73,7 @@ const config = z.strictObject({
       'end texts and completions with the end-of-text token',
     ),
   }),
+  ...encodingFields,
   ...section('View', {
     rows: field(z.int().min(0).default(3)).describe('rows shown'),
     showTokens: field(z.int().min(2).default(400)).describe(
@@ -208,7 +210,13 @@ async function openView(settings: z.output<typeof config> & { readonly model: st
   const stop = settings.appendEos ? {} : ({ stop: 'none' } as const);
   return {
     tokenizer,
-    encoder: createEncoder(tokenizer, { maxLength, truncation, learn, ...stop }),
+    encoder: createEncoder(tokenizer, {
+      maxLength,
+      truncation,
+      learn,
+      ...stop,
+      ...encodingOptions(settings),
+    }),
     maxLength,
   };
 }
