@@ -26,9 +26,11 @@ import { defineMethod, trainMetrics } from '../../parts/method.ts';
 import { cachedSequenceLogProbs } from '../../parts/reference.ts';
 import { type PairExample, pairwiseStep } from '../../parts/step/pairwise.ts';
 import { trainerFields } from '../../parts/trainer/config.ts';
+import { encodingFields, encodingOptions } from '../../parts/trainer/encoding-fields.ts';
 
 export const config = z.strictObject({
   ...trainerFields,
+  ...encodingFields,
   learningRate: field(z.number().positive().default(1e-6), { group: 'Optimization' }).describe(
     'peak learning rate; TRL’s default for DPO (tiny models want about 1e-3)',
   ),
@@ -124,8 +126,9 @@ export const dpo = defineMethod<typeof config, PairExample>({
     metric('entropy', 'mean entropy of the predictions at completion tokens, nats'),
     metric('mean_token_accuracy', 'share of chosen tokens that are the most likely one'),
   ],
-  encode(rows, { config: { maxLength, truncation, refused }, tokenizer, encodeFolder }) {
-    const options = { maxLength, truncation };
+  encode(rows, { config, tokenizer, encodeFolder }) {
+    const { maxLength, truncation, refused } = config;
+    const options = { maxLength, truncation, ...encodingOptions(config) };
     const cache = encodeCache(encodeFolder, tokenizer, { preference: options });
     return encodeRows(rows, createEncoder(tokenizer, options).preference, { refused, cache });
   },
