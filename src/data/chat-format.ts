@@ -29,7 +29,7 @@ export interface ChatFormat {
   readonly template: string;
   /** The text of EOS that the template writes. */
   readonly eosToken?: string;
-  /** @throws DataError with the template's own words when it refuses the messages */
+  /** @throws DataError with the template's own words when it refuses the messages, or when it does not end */
   render(messages: readonly Message[], options?: RenderOptions): string;
 }
 
@@ -53,7 +53,9 @@ export function chatFormat(tokenizer: Tokenizer, options: ChatFormatOptions = {}
   const own = given ?? named ?? tokenizer.chatTemplate;
   const source = given !== undefined ? 'option' : own !== undefined ? 'tokenizer' : 'default';
   const template = own ?? defaultChatTemplate(tokenizer);
-  const parsed = parse(template);
+  const where =
+    templateName === undefined || given !== undefined ? 'chat template' : `chat template "${templateName}"`;
+  const parsed = parse(template, where);
   const eosToken = tokenizer.specialTokens.eos_token;
   return {
     source,
@@ -71,10 +73,10 @@ export function chatFormat(tokenizer: Tokenizer, options: ChatFormatOptions = {}
       };
       for (const [name, value] of Object.entries(globals)) environment.set(name, value);
       try {
-        return (new Interpreter(environment).run(parsed) as { value: string }).value;
+        return (boundedInterpreter(environment).run(parsed) as { value: string }).value;
       } catch (cause) {
         throw new DataError({
-          where: 'chat template',
+          where,
           expected: 'messages that the template accepts',
           received: `${messages.map((message) => message.role).join(', ') || 'no messages'}: ${reasonOf(cause)}`,
           fix: 'Change the messages or pass another template',
@@ -107,18 +109,67 @@ export function defaultChatTemplate(tokenizer: Pick<Tokenizer, 'addsBos'>): stri
   ].join('');
 }
 
-function parse(template: string): Template['parsed'] {
+/** Steps of one rendering: a conversation of a thousand messages takes some hundred thousand. */
+const MOST_STEPS = 1_000_000;
+/** Characters of one value. */
+const MOST_CHARACTERS = 1 << 25;
+/** Numbers of one `range`. */
+const MOST_NUMBERS = 100_000;
+
+/** An interpreter that gives up on a template that runs without end or fills the memory. */
+function boundedInterpreter(environment: Environment): Interpreter {
+  const interpreter = new Interpreter(environment);
+  const evaluate = interpreter.evaluate.bind(interpreter);
+  let steps = 0;
+  interpreter.evaluate = (...given: Parameters<Interpreter['evaluate']>) => {
+    if (++steps > MOST_STEPS) throw new Error(`more than ${MOST_STEPS} steps: the template does not end`);
+    const value = evaluate(...given);
+    if (typeof value.value === 'string' && value.value.length > MOST_CHARACTERS) {
+      throw new Error(`a text of more than ${MOST_CHARACTERS} characters`);
+    }
+    return value;
+  };
+  return interpreter;
+}
+
+function parse(template: string, where: string): Template['parsed'] {
   try {
     return new Template(template).parsed;
   } catch (cause) {
     throw new DataError({
-      where: 'chat template',
+      where: `${where}${placeOfError(template, reasonOf(cause))}`,
       expected: 'a Jinja template that @huggingface/jinja parses',
       received: reasonOf(cause),
       fix: 'Correct the template or pass another one',
       cause,
     });
   }
+}
+
+/**
+ * Line and column of the tag that a template fails at. The parser tells no place; but a template cut after that tag fails for
+ * the same reason, and one cut before it does not, so the place is found by halving.
+ */
+function placeOfError(template: string, reason: string): string {
+  const tags = [...template.matchAll(/\{[{%#]/g)].map(({ index }) => index);
+  const failsBefore = (tag: number): boolean => {
+    try {
+      new Template(template.slice(0, tags[tag] ?? template.length));
+      return false;
+    } catch (cause) {
+      return reasonOf(cause) === reason;
+    }
+  };
+  let [low, high] = [0, tags.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (failsBefore(middle)) high = middle;
+    else low = middle + 1;
+  }
+  const at = tags[low - 1];
+  if (at === undefined) return '';
+  const before = template.slice(0, at);
+  return `, line ${before.split('\n').length}, column ${at - before.lastIndexOf('\n')}`;
 }
 
 /** What every template may use. Set here rather than by `Template.render`, whose `strftime_now` reads the clock. */
@@ -143,6 +194,9 @@ function range(start: number, stop?: number, step = 1): number[] {
   const from = stop === undefined ? 0 : start;
   const to = stop ?? start;
   if (step === 0) throw new Error('range: step must not be 0');
+  if (Math.abs(to - from) / Math.abs(step) > MOST_NUMBERS) {
+    throw new Error(`range: more than ${MOST_NUMBERS} numbers`);
+  }
   return Array.from({ length: Math.max(0, Math.ceil((to - from) / step)) }, (_, i) => from + i * step);
 }
 

@@ -61,7 +61,7 @@ def dpo_trainer(loss_type, beta, label_smoothing, **attributes):
                        "label_smoothing": label_smoothing, "use_weighting": False, **attributes})
 
 
-def dpo_on_log_probs(loss_type, beta, label_smoothing):
+def dpo_on_log_probs(loss_type, beta, label_smoothing, f_divergence="reverse_kl"):
     """Three pairs with completions of different length: summed log-probs, masks and all metrics."""
     mask = torch.tensor([[0, 0, 1, 1, 1, 0], [0, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1],  # chosen
                          [0, 0, 1, 1, 0, 0], [0, 1, 1, 1, 1, 0], [0, 0, 0, 1, 0, 0]])  # rejected
@@ -73,13 +73,15 @@ def dpo_on_log_probs(loss_type, beta, label_smoothing):
     zeros = torch.zeros(6, 5, dtype=torch.float64)
     # The trainer's model gives 0 where the mask is 0; the numbers recorded there show that they must not count.
     outputs = SimpleNamespace(log_probs=log_probs * mask[:, 1:], entropy=zeros, mean_logits=zeros, is_top1=zeros.bool())
-    trainer = dpo_trainer(loss_type, beta, label_smoothing)
+    trainer = dpo_trainer(loss_type, beta, label_smoothing, f_divergence_type=f_divergence,
+                          args=SimpleNamespace(discopop_tau=0.05))
     inputs = {"input_ids": torch.zeros(6, 6, dtype=torch.long), "attention_mask": torch.ones(6, 6),
               "completion_mask": mask, "ref_chosen_logps": reference[:3], "ref_rejected_logps": reference[3:]}
     loss = DPOTrainer._compute_loss(trainer, lambda **_: outputs, inputs, False)
     loss.backward()
     metrics = metrics_of(trainer)
-    return {"lossType": loss_type, "beta": beta, "labelSmoothing": label_smoothing, "mask": mask[:, 1:].tolist(),
+    return {"lossType": loss_type, "beta": beta, "labelSmoothing": label_smoothing, "fDivergence": f_divergence,
+            "mask": mask[:, 1:].tolist(),
             "logProbs": rounded(log_probs), "reference": rounded(reference), "loss": rounded(loss.item(), 14),
             "gradient": rounded(log_probs.grad + 0.0, 12),
             "metrics": {name: value for name, value in metrics.items() if name.split("/")[0] in ("rewards", "logps")}}
@@ -201,7 +203,9 @@ write_json(DATA / "dpo.json", {
     "versions": versions(trl),
     "onLogProbs": [dpo_on_log_probs(*case) for case in (
         ("sigmoid", 0.1, 0.0), ("sigmoid", 0.5, 0.0), ("hinge", 0.1, 0.0), ("ipo", 0.1, 0.0), ("robust", 0.1, 0.2),
-        ("sigmoid_norm", 2.0, 0.0), ("apo_zero", 0.1, 0.0), ("apo_down", 0.1, 0.0), ("sft", 0.1, 0.0))],
+        ("sigmoid_norm", 2.0, 0.0), ("apo_zero", 0.1, 0.0), ("apo_down", 0.1, 0.0), ("sft", 0.1, 0.0),
+        ("exo_pair", 0.1, 0.1), ("nca_pair", 0.1, 0.0), ("bco_pair", 0.1, 0.0), ("sppo_hard", 0.1, 0.0),
+        ("discopop", 0.1, 0.0), ("sigmoid", 0.1, 0.0, "forward_kl"), ("sigmoid", 0.1, 0.0, "js_divergence"))],
     "labelSmoothing": {"version": "trl 0.24.0",
                        "cases": [dpo_with_label_smoothing(Path(sys.argv[1]), 0.1, smoothing)
                                  for smoothing in (0.0, 0.1, 0.3)]},

@@ -9,14 +9,16 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { createInterpreter } from '../../src/engine/interpreter.ts';
 import { gradients } from '../../src/graph/gradient.ts';
-import { mul } from '../../src/graph/ops/elementwise.ts';
+import { mul, sub } from '../../src/graph/ops/elementwise.ts';
 import { sum } from '../../src/graph/ops/reduce.ts';
+import { sliceAxis } from '../../src/graph/ops/shape.ts';
 import { trace } from '../../src/graph/program.ts';
 import type { TensorType } from '../../src/graph/tensor.ts';
 import { tokenLogProbs } from '../../src/graph/token-log-probs.ts';
 import { type LoadedModel, readModel } from '../../src/models/checkpoint.ts';
 import type { TokenExample } from '../../src/parts/batch.ts';
-import { dpoSigmoidLoss, preferenceMargin } from '../../src/parts/loss/dpo.ts';
+import { dpoSigmoidLoss } from '../../src/parts/loss/dpo.ts';
+import { divergences, type PairLossName, pairLosses, sigmoidLoss } from '../../src/parts/loss/preference.ts';
 import { pairwiseStep } from '../../src/parts/step/pairwise.ts';
 import { supervisedStep } from '../../src/parts/step/supervised.ts';
 import type { TrainStep } from '../../src/parts/step/train-step.ts';
@@ -148,6 +150,17 @@ describe('supervised step', () => {
 
 describe('DPO', () => {
   const recorded = readJson('dpo.json') as {
+    readonly onLogProbs: readonly {
+      readonly lossType: PairLossName | 'sft';
+      readonly beta: number;
+      readonly labelSmoothing: number;
+      readonly fDivergence: string;
+      readonly mask: readonly (readonly number[])[];
+      readonly logProbs: readonly (readonly number[])[];
+      readonly reference: readonly number[];
+      readonly loss: number;
+      readonly gradient: readonly (readonly number[])[];
+    }[];
     readonly onModels: OnModel & {
       readonly chosen: readonly Row[];
       readonly rejected: readonly Row[];
@@ -177,12 +190,51 @@ describe('DPO', () => {
         reference: { chosen: await score(row), rejected: await score(rejected[index]!) },
       })),
     );
-    const loss = (margin: Parameters<typeof dpoSigmoidLoss>[0]) =>
-      dpoSigmoidLoss(margin, { beta, labelSmoothing: 0 });
+    const loss = sigmoidLoss({ beta, labelSmoothing: 0 });
     const given = await runStep(readModel(join(data, 'llama-plain')), pairwiseStep({ beta, loss }), pairs);
     expectSame(given, recorded.onModels);
     const wanted = Object.keys(recorded.onModels.metrics).filter((name) => name !== 'num_tokens');
     expect(Object.keys(given.metrics).sort()).toEqual(wanted.sort());
+  });
+
+  const divergenceOf = {
+    reverse_kl: divergences.reverseKl,
+    forward_kl: divergences.forwardKl,
+    js_divergence: divergences.jensenShannon,
+  };
+
+  it.each(
+    recorded.onLogProbs.flatMap((one) =>
+      one.lossType === 'sft' ? [] : [[one.lossType, one.fDivergence, one, pairLosses[one.lossType]] as const],
+    ),
+  )('has the loss and the slopes of TRL: %s, %s', async (_name, fDivergence, given, lossOf) => {
+    const { beta, labelSmoothing, mask, logProbs, reference, loss, gradient } = given;
+    const pairs = reference.length / 2;
+    const score = divergenceOf[fDivergence as keyof typeof divergenceOf];
+    const type: TensorType = { dtype: 'float32', shape: [2 * pairs, mask[0]!.length] };
+    const program = trace(
+      { x: type, mask: type, reference: { dtype: 'float32', shape: [2 * pairs] } },
+      (inputs) => {
+        const scores = score(sub(sum(mul(inputs.x, inputs.mask), { axes: 1 }), inputs.reference));
+        const lengths = sum(inputs.mask, { axes: 1 });
+        const losses = lossOf({ beta, labelSmoothing, tau: 0.05 })({
+          chosen: sliceAxis(scores, 0, 0, pairs),
+          rejected: sliceAxis(scores, 0, pairs, 2 * pairs),
+          chosenLength: sliceAxis(lengths, 0, 0, pairs),
+          rejectedLength: sliceAxis(lengths, 0, pairs, 2 * pairs),
+        });
+        const total = mul(sum(losses), 1 / pairs);
+        return { loss: total, slope: gradients(total, [inputs.x])[0]! };
+      },
+    );
+    const outputs = await (await createInterpreter().compile(program)).run({
+      x: Float64Array.from(logProbs.flat()),
+      mask: Float64Array.from(mask.flat()),
+      reference: Float64Array.from(reference),
+    });
+    // Scalars such as β are float32 in the graph, which is good for 7 digits; 1/(2β) squared loses one.
+    closeTo(outputs.loss!.data[0]!, loss, 1e-6);
+    gradient.flat().forEach((wanted, index) => void closeTo(outputs.slope!.data[index]!, wanted, 1e-6));
   });
 
   it.each(recorded.labelSmoothing.cases.map((one) => [one.labelSmoothing, one] as const))(
@@ -191,7 +243,10 @@ describe('DPO', () => {
       const B: TensorType = { dtype: 'float32', shape: [losses.length] };
       const types = { chosen: B, rejected: B, referenceChosen: B, referenceRejected: B };
       const program = trace(types, (inputs) => {
-        const losses = dpoSigmoidLoss(preferenceMargin(inputs), { beta, labelSmoothing });
+        const losses = dpoSigmoidLoss(
+          sub(sub(inputs.chosen, inputs.referenceChosen), sub(inputs.rejected, inputs.referenceRejected)),
+          { beta, labelSmoothing },
+        );
         const [chosen, rejected] = gradients(sum(losses), [inputs.chosen, inputs.rejected]);
         return { losses, chosen: chosen!, rejected: rejected! };
       });

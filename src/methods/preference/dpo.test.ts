@@ -6,15 +6,25 @@ import { createInterpreter } from '../../engine/interpreter.ts';
 import { createOrtEngine } from '../../engine/ort/ort-engine.ts';
 import { full } from '../../graph/ops/elementwise.ts';
 import { trace } from '../../graph/program.ts';
+import type { Tensor } from '../../graph/tensor.ts';
 import { adamW } from '../../optim/optimizer.ts';
 import { sequenceLogProbs } from '../../parts/reference.ts';
 import type { PairExample } from '../../parts/step/pairwise.ts';
 import { type MetricRecord, train } from '../../parts/trainer/trainer.ts';
 import { config, dpo, loss } from './dpo.ts';
 
+/** The method's loss of a margin: the rejected completion scores 0. */
+function lossOf(beta: number, labelSmoothing: number, more: Readonly<Record<string, unknown>> = {}) {
+  const settings = config.parse({ model: '', data: '', beta, labelSmoothing, ...more });
+  return (margin: Tensor): Tensor => {
+    const of = (value: number): Tensor => full(margin.shape, value);
+    return loss(settings)({ chosen: margin, rejected: of(0), chosenLength: of(3), rejectedLength: of(4) });
+  };
+}
+
 describe('dpo loss', () => {
   const at = async (margin: number, beta: number, smoothing: number): Promise<number> => {
-    const program = trace({}, () => ({ y: loss(beta, smoothing)(full([1], margin)) }));
+    const program = trace({}, () => ({ y: lossOf(beta, smoothing)(full([1], margin)) }));
     const { y } = await (await createInterpreter().compile(program)).run({});
     return Number(y!.data[0]);
   };
@@ -28,8 +38,29 @@ describe('dpo loss', () => {
     expect((await at(-3, 0.5, 0)) - (await at(3, 0.5, 0))).toBeCloseTo(1.5, 9);
   });
   it('has the gradient −β σ(−βh), also at ±10⁴', async () => {
-    await checkGradient((h) => loss(0.3, 0.1)(h), [points([5])]);
-    await checkGradient((h) => loss(0.3, 0)(h), [{ shape: [2], data: [1e4, -1e4] }], { tolerance: 1e-5 });
+    await checkGradient((h) => lossOf(0.3, 0.1)(h), [points([5])]);
+    await checkGradient((h) => lossOf(0.3, 0)(h), [{ shape: [2], data: [1e4, -1e4] }], { tolerance: 1e-5 });
+  });
+});
+
+describe('dpo losses by name', () => {
+  it('are added with their weights', async () => {
+    const at = async (more: Readonly<Record<string, unknown>>): Promise<number> => {
+      const program = trace({}, () => ({ y: lossOf(0.1, 0.1, more)(full([1], 2)) }));
+      const { y } = await (await createInterpreter().compile(program)).run({});
+      return Number(y!.data[0]);
+    };
+    // β 0.1, h = 2: hinge 0.8, robust with ε 0.1 0.5731388694.
+    expect(await at({ loss: ['hinge'] })).toBeCloseTo(0.8, 6);
+    expect(await at({ loss: ['robust'] })).toBeCloseTo(0.5731388694, 6);
+    expect(await at({ loss: ['hinge', 'robust'], lossWeights: [2, 0.5] })).toBeCloseTo(1.6 + 0.2865694347, 6);
+  });
+
+  it('refuse weights that do not fit, and exo_pair without smoothing', () => {
+    expect(() => lossOf(0.1, 0, { loss: ['hinge'], lossWeights: [1, 2] })(full([1], 2))).toThrow(
+      /--loss-weights: expected 1 numbers, one per loss, received 2/,
+    );
+    expect(() => lossOf(0.1, 0, { loss: ['exo_pair'] })(full([1], 2))).toThrow(/--label-smoothing 0\.001/);
   });
 });
 

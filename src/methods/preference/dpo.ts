@@ -10,17 +10,27 @@
  */
 import { z } from 'zod';
 import { field, section } from '../../core/config.ts';
+import { ConfigError } from '../../core/errors.ts';
 import { metric } from '../../core/metrics.ts';
 import { createEncoder, encodeCache, encodeRows } from '../../data/index.ts';
-import type { Tensor } from '../../graph/tensor.ts';
-import { dpoSigmoidLoss } from '../../parts/loss/dpo.ts';
+import {
+  alphaDivergence,
+  type Divergence,
+  divergences,
+  type PairLoss,
+  pairLosses,
+  pairLossNames,
+  weightedLoss,
+} from '../../parts/loss/preference.ts';
 import { defineMethod, trainMetrics } from '../../parts/method.ts';
 import { cachedSequenceLogProbs } from '../../parts/reference.ts';
 import { type PairExample, pairwiseStep } from '../../parts/step/pairwise.ts';
 import { trainerFields } from '../../parts/trainer/config.ts';
+import { encodingFields, encodingOptions } from '../../parts/trainer/encoding-fields.ts';
 
 export const config = z.strictObject({
   ...trainerFields,
+  ...encodingFields,
   learningRate: field(z.number().positive().default(1e-6), { group: 'Optimization' }).describe(
     'peak learning rate; TRL’s default for DPO (tiny models want about 1e-3)',
   ),
@@ -29,16 +39,72 @@ export const config = z.strictObject({
       'temperature: multiplies the log-ratio to the reference, so larger stays closer to it; the paper’s default',
     ),
     labelSmoothing: field(z.number().min(0).max(0.499).default(0)).describe(
-      'assumed share of flipped labels (conservative DPO); 0 is the paper’s loss',
+      'assumed share of flipped labels, for sigmoid (conservative DPO), robust and exo_pair; 0 is the paper’s loss',
     ),
+    loss: field(z.array(z.enum(pairLossNames)).min(1).default(['sigmoid']), {
+      aliases: ['lossType'],
+      placeholder: 'names',
+    }).describe('losses of a pair, by TRL’s names; several are added'),
+    lossWeights: field(z.array(z.number()).optional(), { placeholder: 'numbers' }).describe(
+      'weight of each loss; default 1',
+    ),
+    fDivergence: field(
+      z.enum(['reverse_kl', 'forward_kl', 'js_divergence', 'alpha_divergence']).default('reverse_kl'),
+      {
+        aliases: ['fDivergenceType'],
+      },
+    ).describe('divergence from the reference that the pull is of; the paper’s is the reverse KL'),
+    alphaCoefficient: field(z.number().default(0.5), { aliases: ['fAlphaDivergenceCoef'] }).describe(
+      'of alpha_divergence: 0 is the forward KL, 1 the reverse KL',
+    ),
+    discopopTau: field(z.number().positive().default(0.05)).describe('of discopop: sharpness of its change'),
   }),
 });
 
-/** The loss of a pair from the margin h of its log-ratios: −(1−ε) log σ(βh) − ε log σ(−βh). */
-export const loss =
-  (beta: number, labelSmoothing: number) =>
-  (margin: Tensor): Tensor =>
-    dpoSigmoidLoss(margin, { beta, labelSmoothing });
+type Settings = z.output<typeof config>;
+
+/** The loss of a pair: with the defaults −log σ(βh), h the margin of its log-ratios. */
+export function loss({
+  loss: names,
+  lossWeights,
+  beta,
+  labelSmoothing,
+  discopopTau: tau,
+}: Settings): PairLoss {
+  const weights = lossWeights ?? names.map(() => 1);
+  if (weights.length !== names.length) {
+    throw new ConfigError({
+      where: '--loss-weights',
+      expected: `${names.length} numbers, one per loss`,
+      received: String(weights.length),
+    });
+  }
+  if (names.includes('exo_pair') && labelSmoothing === 0) {
+    throw new ConfigError({
+      where: '--label-smoothing',
+      expected: 'a number above 0: exo_pair takes its logarithm',
+      received: '0',
+      fix: 'Add --label-smoothing 0.001',
+    });
+  }
+  return weightedLoss(
+    names.map((name) => pairLosses[name]({ beta, labelSmoothing, tau })),
+    weights,
+  );
+}
+
+function divergence({ fDivergence, alphaCoefficient }: Settings): Divergence {
+  switch (fDivergence) {
+    case 'reverse_kl':
+      return divergences.reverseKl;
+    case 'forward_kl':
+      return divergences.forwardKl;
+    case 'js_divergence':
+      return divergences.jensenShannon;
+    case 'alpha_divergence':
+      return alphaDivergence(alphaCoefficient);
+  }
+}
 
 export const dpo = defineMethod<typeof config, PairExample>({
   id: 'dpo',
@@ -60,8 +126,9 @@ export const dpo = defineMethod<typeof config, PairExample>({
     metric('entropy', 'mean entropy of the predictions at completion tokens, nats'),
     metric('mean_token_accuracy', 'share of chosen tokens that are the most likely one'),
   ],
-  encode(rows, { config: { maxLength, truncation, refused }, tokenizer, encodeFolder }) {
-    const options = { maxLength, truncation };
+  encode(rows, { config, tokenizer, encodeFolder }) {
+    const { maxLength, truncation, refused } = config;
+    const options = { maxLength, truncation, ...encodingOptions(config) };
     const cache = encodeCache(encodeFolder, tokenizer, { preference: options });
     return encodeRows(rows, createEncoder(tokenizer, options).preference, { refused, cache });
   },
@@ -82,5 +149,6 @@ export const dpo = defineMethod<typeof config, PairExample>({
       reference: { chosen: scores[2 * index]!, rejected: scores[2 * index + 1]! },
     }));
   },
-  build: ({ beta, labelSmoothing }) => pairwiseStep({ beta, loss: loss(beta, labelSmoothing) }),
+  build: (settings) =>
+    pairwiseStep({ beta: settings.beta, loss: loss(settings), divergence: divergence(settings) }),
 });

@@ -15,9 +15,11 @@ import type { TokenExample } from '../../parts/batch.ts';
 import { defineMethod, trainMetrics } from '../../parts/method.ts';
 import { supervisedStep } from '../../parts/step/supervised.ts';
 import { trainerFields } from '../../parts/trainer/config.ts';
+import { encodingFields, encodingOptions } from '../../parts/trainer/encoding-fields.ts';
 
 export const config = z.strictObject({
   ...trainerFields,
+  ...encodingFields,
   ...section('Supervised fine-tuning', {
     learn: field(z.enum(['completion', 'all']).default('completion')).describe(
       'completion: completions and assistant turns only (of plain texts, all tokens); all: prompts too',
@@ -43,9 +45,10 @@ export const sft = defineMethod<typeof config, TokenExample>({
     metric('entropy', 'mean entropy of the predictions at learned tokens, nats'),
     metric('mean_token_accuracy', 'share of learned tokens that are the most likely one'),
   ],
-  encode(rows, { config: { maxLength, truncation, refused, learn, appendEos }, tokenizer, encodeFolder }) {
+  encode(rows, { config, tokenizer, encodeFolder }) {
+    const { maxLength, truncation, refused, learn, appendEos } = config;
     const stop = appendEos ? {} : ({ stop: 'none' } as const);
-    const options = { maxLength, truncation, learn, ...stop };
+    const options = { maxLength, truncation, learn, ...stop, ...encodingOptions(config) };
     const cache = encodeCache(encodeFolder, tokenizer, { supervised: options });
     return encodeRows(rows, createEncoder(tokenizer, options).supervised, { refused, cache });
   },

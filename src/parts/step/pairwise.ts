@@ -7,7 +7,7 @@ import { sliceAxis } from '../../graph/ops/shape.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { columnsOf, type TokenExample, type TokenInputs, tokenArrays, tokenTypes } from '../batch.ts';
 import { batchLogProbs } from '../logprob.ts';
-import { preferenceMargin } from '../loss/dpo.ts';
+import { type Divergence, divergences, type PairLoss, type PairScores } from '../loss/preference.ts';
 import type { TrainStep } from './train-step.ts';
 
 /** A preference with the reference's opinion of it. */
@@ -21,12 +21,18 @@ export interface PairExample {
 export interface PairwiseStepOptions {
   /** Scale of the implicit rewards β·log(π/π_ref) that are reported. */
   readonly beta: number;
-  /** Loss per pair [B] from the margin [B] between the log-ratios of chosen and rejected. */
-  readonly loss: (margin: Tensor) => Tensor;
+  /** Loss per pair from its scores. */
+  readonly loss: PairLoss;
+  /** Makes a score of log π/π_ref; the log-ratio itself when left out. */
+  readonly divergence?: Divergence;
 }
 
 /** Rows of a micro-batch: all chosen completions, then all rejected ones. Metrics as TRL's DPO trainer names them. */
-export function pairwiseStep({ beta, loss }: PairwiseStepOptions): TrainStep<PairExample> {
+export function pairwiseStep({
+  beta,
+  loss,
+  divergence = divergences.reverseKl,
+}: PairwiseStepOptions): TrainStep<PairExample> {
   return {
     columns: ({ chosen, rejected }) => columnsOf(Math.max(chosen.ids.length, rejected.ids.length)),
     weight: () => 1,
@@ -72,14 +78,20 @@ export function pairwiseStep({ beta, loss }: PairwiseStepOptions): TrainStep<Pai
       const sequence = sum(mul(logProbs, batch.mask), { axes: 1 }); // [2·rows]
       const chosen = chosenHalf(sequence);
       const rejected = rejectedHalf(sequence);
-      const margin = preferenceMargin({ chosen, rejected, referenceChosen, referenceRejected });
+      const lengths = sum(batch.mask, { axes: 1 });
+      const pairScores: PairScores = {
+        chosen: divergence(sub(chosen, referenceChosen)),
+        rejected: divergence(sub(rejected, referenceRejected)),
+        chosenLength: chosenHalf(lengths),
+        rejectedLength: rejectedHalf(lengths),
+      };
       const rewardChosen = mul(stopGradient(sub(chosen, referenceChosen)), beta);
       const rewardRejected = mul(stopGradient(sub(rejected, referenceRejected)), beta);
       const overPairs = (x: Tensor): Tensor => sum(mul(x, pairs));
       const overLabels = (x: Tensor, half: (x: Tensor) => Tensor): Tensor =>
         sum(mul(half(x), half(batch.mask)));
       return {
-        loss: overPairs(loss(margin)),
+        loss: overPairs(loss(pairScores)),
         sums: {
           pairs: sum(pairs),
           labelsChosen: sum(chosenHalf(batch.mask)),

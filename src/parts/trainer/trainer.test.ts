@@ -3,7 +3,7 @@ import { tinyExamples, tinyModel } from '../../../test/support/tiny-model.ts';
 import { createRng } from '../../core/rng.ts';
 import { createOrtEngine } from '../../engine/ort/ort-engine.ts';
 import { adamW } from '../../optim/optimizer.ts';
-import { dpoSigmoidLoss } from '../loss/dpo.ts';
+import { sigmoidLoss } from '../loss/preference.ts';
 import { type PairExample, pairwiseStep } from '../step/pairwise.ts';
 import { supervisedStep } from '../step/supervised.ts';
 import type { TrainStep } from '../step/train-step.ts';
@@ -81,7 +81,7 @@ async function run<E>(
 const sft = supervisedStep({ aggregation: 'token-mean', packed: false });
 const dpo = pairwiseStep({
   beta: 0.5,
-  loss: (margin) => dpoSigmoidLoss(margin, { beta: 0.5, labelSmoothing: 0.1 }),
+  loss: sigmoidLoss({ beta: 0.5, labelSmoothing: 0.1 }),
 });
 const pairs = (count: number): PairExample[] => {
   const [chosen, rejected] = [tinyExamples(count, 3), tinyExamples(count, 4)];
@@ -160,7 +160,7 @@ describe('train', () => {
       reference: { chosen: chosen[i]!, rejected: rejected[i]! },
     }));
     const { records } = await run(
-      pairwiseStep({ beta: 0.1, loss: (h) => dpoSigmoidLoss(h, { beta: 0.1, labelSmoothing: 0 }) }),
+      pairwiseStep({ beta: 0.1, loss: sigmoidLoss({ beta: 0.1, labelSmoothing: 0 }) }),
       examples,
       { totalSteps: 1 },
     );
