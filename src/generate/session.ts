@@ -157,7 +157,10 @@ export function createSession(options: SessionOptions): GeneratorSession {
   /** Puts waiting rows into free slots, in the order they came. */
   async function admit(): Promise<void> {
     const busy = held.filter((entry) => entry !== undefined).length;
-    const admitted = queue.splice(0, slots - busy);
+    const free = slots - busy;
+    // While more wait than fit, an eighth of the slots is let run free: a few larger prefills cost less than many of one row.
+    if (queue.length > free && free < Math.ceil(slots / 8)) return;
+    const admitted = queue.splice(0, free);
     const needed = busy + admitted.length;
     if (needed > held.length) {
       const size = Math.min(slots, 2 ** Math.ceil(Math.log2(needed)));

@@ -309,6 +309,11 @@ describe('limits', () => {
 
   it('frees slots when a client leaves, whether it reads a stream or waits', async () => {
     const endless = { ...plain, max_tokens: 90, stream: true };
+    const made = async (): Promise<number> => {
+      const text = await (await server.app.fetch(new Request('http://localhost/metrics'))).text();
+      return Number(/^heed_tokens_total\{model="tiny",kind="completion"\} (\d+)/m.exec(text)?.[1] ?? 0);
+    };
+    const before = await made();
     const response = await server.app.fetch(post('/v1/completions', endless));
     const reader = response.body!.getReader();
     await reader.read();
@@ -316,6 +321,8 @@ describe('limits', () => {
     await reader.cancel();
     while (server.text.session!.active > 0) await yieldToEvents();
     while (server.app.inFlight > 0) await yieldToEvents();
+    // It was withdrawn, and did not just come to its end.
+    expect((await made()) - before).toBeLessThan(90);
     const controller = new AbortController();
     const waiting = server.app.fetch(
       post('/v1/completions', { ...endless, stream: false }, { signal: controller.signal }),
