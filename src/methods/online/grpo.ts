@@ -85,15 +85,15 @@ export const grpo = defineOnlineMethod<typeof config>({
       healthy: 'below 0.5',
     }),
   ],
-  build: (settings) =>
-    policyGradientStep({
+  build(settings) {
+    const penalty = overlongPenalty(settings.maxNewTokens, settings.overlongMargin);
+    return policyGradientStep({
       temperature: settings.temperature,
       aggregation: settings.aggregation === 'constant' ? 'sequence-mean-token-sum' : settings.aggregation,
       entropyCoefficient: settings.entropyCoefficient,
       klLossCoefficient: settings.klCoefficient,
       shape(scores, traces) {
-        const lengths = traces.map(({ ids }) => ids.length);
-        const penalties = overlongPenalty(lengths, settings.maxNewTokens, settings.overlongMargin);
+        const penalties = penalty(traces.map(({ ids }) => ids.length));
         return scores.map((score, index) => score + penalties[index]!);
       },
       // The score at the last token; the KL is in the loss.
@@ -116,5 +116,6 @@ export const grpo = defineOnlineMethod<typeof config>({
         };
       },
       controller: () => fixedKl(settings.klCoefficient),
-    }),
+    });
+  },
 });

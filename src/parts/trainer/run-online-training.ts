@@ -12,7 +12,7 @@ import type { OnlineHooks } from './online.ts';
 import { loadOnlineModels } from './online-models.ts';
 import { runCard } from './run-card.ts';
 import { openRunFolder } from './run-folder.ts';
-import { type OnlineRunConfig, runOnline } from './run-online.ts';
+import { checkSizes, type OnlineRunConfig, runOnline } from './run-online.ts';
 import {
   adapterOf,
   columnBucket,
@@ -52,6 +52,17 @@ export async function runOnlineTraining(
   });
   const { prompts, rows } = await loadPrompts(config, tokenizer, observer);
 
+  // What the settings get wrong shows here, before a folder is made.
+  const step = method.build(config);
+  checkSizes({ config, policy, prompts, ...(critic && { critic }) });
+
+  const card = config.normalizeScores ? readRewardCard(config.rewardModel) : undefined;
+  const scorer = rewardModelScorer({
+    ...{ engine, model: rewardModel.model, parameters: rewardModel.parameters },
+    ...{ batchSize: Math.min(config.scoringBatchSize, config.batchSize), bucket: columnBucket },
+    ...(card === undefined ? {} : { card }),
+  });
+
   const folder = config.output ?? join('runs', `${method.id}-${basename(config.model)}`);
   const run = openRunFolder({
     folder,
@@ -81,18 +92,12 @@ export async function runOnlineTraining(
       step === undefined ? 'no checkpoint to resume from: starting anew' : `resuming after iteration ${step}`,
     );
   }
-  const card = config.normalizeScores ? readRewardCard(config.rewardModel) : undefined;
-  const scorer = rewardModelScorer({
-    ...{ engine, model: rewardModel.model, parameters: rewardModel.parameters },
-    ...{ batchSize: Math.min(config.scoringBatchSize, config.batchSize), bucket: columnBucket },
-    ...(card === undefined ? {} : { card }),
-  });
   let saved = '';
   try {
     const result = await runOnline({
       ...{ engine, config, policy, reference, scorer, prompts, clock },
       ...(critic && { critic }),
-      step: method.build(config),
+      step,
       stopIds: new Set(tokenizer.eosId === undefined ? [] : [tokenizer.eosId]),
       decode: (ids) => tokenizer.decode(ids),
       hooks: {

@@ -109,7 +109,13 @@ export function criticFrom({ model, parameters }: Weighted): Weighted {
     : scoreModelFrom({ model, parameters }, {});
 }
 
-function checkSizes({ config, policy: { model }, prompts, critic }: OnlineRunOptions): void {
+/** @throws ConfigError when sizes do not divide each other, or do not fit the models */
+export function checkSizes({
+  config,
+  policy: { model },
+  prompts,
+  critic,
+}: Pick<OnlineRunOptions, 'config' | 'policy' | 'prompts' | 'critic'>): void {
   if (config.batchSize % config.completionsPerPrompt !== 0) {
     throw new ConfigError({
       where: 'completionsPerPrompt',

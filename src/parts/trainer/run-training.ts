@@ -75,6 +75,8 @@ export async function runTraining(
   const inputs = await loadInputs(method, config, observer, cacheFolder);
   const { loaded, encodeContext, training, evaluation, rows } = inputs;
   checkBest(config, evaluation?.examples.length ?? 0);
+  // What the settings get wrong shows here, before a folder is made.
+  const step = method.build(config);
   const { model, parameters } = loaded;
   const { tokenizer } = encodeContext;
 
@@ -130,7 +132,7 @@ export async function runTraining(
     engine,
     model,
     parameters,
-    step: method.build(config),
+    step,
     examples: trainingExamples,
     evaluation: evaluationExamples,
     optimizer,
