@@ -16,7 +16,7 @@ export function findRecord<T extends { readonly id: string }>(
   );
   throw new ConfigError({
     where,
-    expected: `the id of a ${what}, as heed ${where} lists them`,
+    expected: `an id of the ${what}s that heed ${where} lists`,
     received: JSON.stringify(id),
     fix: near === undefined ? `Run heed ${where}` : `Did you mean ${near}?`,
   });

@@ -8,7 +8,7 @@ import { ShapeError } from '../core/errors.ts';
 export type KlEstimator = 'k1' | 'k2' | 'k3';
 
 /** exp of a larger number than this overflows float32 in no place that we keep, and says nothing more. */
-const largestLogRatio = 20;
+export const largestLogRatio = 20;
 
 /**
  * One estimate per token, nats. In the mean over samples from π, k1 and k3 are KL(π ‖ π_ref).

@@ -65,7 +65,7 @@ describe('stages', () => {
     await openStages(options).run('make', async () => 1);
     const other = openStages({ ...options, fingerprint: 'seed 1' });
     await expect(other.run('make', async () => 1)).rejects.toThrow(
-      /stage make\): expected the settings it began with, seed 0, received seed 1\. Use the same seed/,
+      /stage make\): expected the settings it began with, seed 0, received seed 1\. Use the same settings/,
     );
     const limited = openStages({ ...options, only: ['train'] });
     expect(await limited.run('make', async () => 2)).toBe(1);

@@ -64,10 +64,10 @@ export function openStages(options: StagesOptions): Stages {
       if (earlier !== undefined) {
         if (earlier.fingerprint !== fingerprint) {
           throw new ConfigError({
-            where: `--resume (stage ${name})`,
+            where: `${folder} (stage ${name})`,
             expected: `the settings it began with, ${earlier.fingerprint}`,
             received: fingerprint,
-            fix: 'Use the same seed and size, another --output, or leave --resume out to start anew',
+            fix: 'Use the same settings or another --output; heed quickstart without --resume starts anew',
           });
         }
         costs.push(earlier.cost);

@@ -19,21 +19,14 @@ import { defineOnlineMethod, onlineMetrics } from '../../parts/online-method.ts'
 import { klReward } from '../../parts/reward/kl-reward.ts';
 import { overlongPenalty } from '../../parts/reward/overlong.ts';
 import { policyGradientStep } from '../../parts/step/policy-gradient.ts';
-import { onlineFields } from '../../parts/trainer/online-config.ts';
+import { groupFields, onlineFields } from '../../parts/trainer/online-config.ts';
 
 export const config = z.strictObject({
   ...onlineFields,
   learningRate: field(z.number().positive().default(1e-6), { group: 'Optimization' }).describe(
     'peak learning rate; TRL’s default for GRPO (tiny models want about 1e-4)',
   ),
-  completionsPerPrompt: field(z.int().min(2).default(8), {
-    aliases: ['numGenerations'],
-    group: 'Rollouts',
-  }).describe('completions of each prompt, which are compared; must divide batchSize'),
-  updateEpochs: field(z.int().positive().default(1), {
-    aliases: ['numIterations'],
-    group: 'Rollouts',
-  }).describe('passes over the completions of an iteration; 1 is on-policy'),
+  ...groupFields(8),
   ...section('GRPO', {
     clipRange: field(z.number().positive().default(0.2), { aliases: ['epsilon'] }).describe(
       'the ratio to the policy at rollout counts within 1 ± clipRange (GSPO: about 4e-4)',

@@ -16,21 +16,14 @@ import { policyClipLoss } from '../../parts/loss/policy-clip.ts';
 import { defineOnlineMethod, onlineMetrics } from '../../parts/online-method.ts';
 import { klReward } from '../../parts/reward/kl-reward.ts';
 import { policyGradientStep } from '../../parts/step/policy-gradient.ts';
-import { onlineFields } from '../../parts/trainer/online-config.ts';
+import { groupFields, onlineFields } from '../../parts/trainer/online-config.ts';
 
 export const config = z.strictObject({
   ...onlineFields,
   learningRate: field(z.number().positive().default(1e-6), { group: 'Optimization' }).describe(
     'peak learning rate; TRL’s default for RLOO (tiny models want about 1e-4)',
   ),
-  completionsPerPrompt: field(z.int().min(2).default(2), {
-    aliases: ['numGenerations'],
-    group: 'Rollouts',
-  }).describe('completions of each prompt, which are compared; must divide batchSize'),
-  updateEpochs: field(z.int().positive().default(1), {
-    aliases: ['numIterations'],
-    group: 'Rollouts',
-  }).describe('passes over the completions of an iteration; 1 is on-policy'),
+  ...groupFields(2),
   ...section('RLOO', {
     klCoefficient: field(z.number().min(0).default(0.05), { aliases: ['beta'] }).describe(
       'multiplies the KL of the whole completion to the reference, which is taken off its score; TRL’s default',

@@ -2,9 +2,7 @@
 import { checkShapes } from '../../core/shapes.ts';
 import { add, clamp, exp, neg, sub } from '../../graph/ops/elementwise.ts';
 import type { Tensor } from '../../graph/tensor.ts';
-
-/** A log-ratio beyond ±20 says nothing more, and its exponential would overflow. */
-const largestLogRatio = 20;
+import { largestLogRatio } from '../kl.ts';
 
 /**
  * k3 = exp(−d) − 1 + d per token, d = log π − log π_ref: never negative, 0 where they agree, nats.

@@ -17,6 +17,7 @@ import {
 import { sum } from '../../graph/ops/reduce.ts';
 import { broadcastTo } from '../../graph/ops/shape.ts';
 import type { Tensor } from '../../graph/tensor.ts';
+import { largestLogRatio } from '../kl.ts';
 
 export interface PolicyClipInput {
   /** log π(token) now, [B, C] */
@@ -47,9 +48,6 @@ export interface ClippedLosses {
   /** bool [B, C] */
   readonly clipped: Tensor;
 }
-
-/** A log-ratio beyond ±20 says nothing more, and its exponential would overflow. */
-const largestLogRatio = 20;
 
 /** π/π_old per token, [B, C]. */
 export function probabilityRatio(logProbs: Tensor, oldLogProbs: Tensor): Tensor {

@@ -2,7 +2,18 @@
  * Losses of a preference pair beside DPO's, each a small function of the pair's scores. A score is log π/π_ref of a completion,
  * or what a divergence makes of it.
  */
-import { add, div, exp, maximum, mul, neg, sigmoid, square, sub } from '../../graph/ops/elementwise.ts';
+import {
+  add,
+  clamp,
+  div,
+  exp,
+  maximum,
+  mul,
+  neg,
+  sigmoid,
+  square,
+  sub,
+} from '../../graph/ops/elementwise.ts';
 import { relu } from '../../graph/ops/neural.ts';
 import { logSigmoid } from '../../graph/stable.ts';
 import type { Tensor } from '../../graph/tensor.ts';
@@ -132,7 +143,7 @@ export const discoPopLoss =
     const h = mul(margin(pair), beta);
     const share = sigmoid(mul(h, 1 / tau));
     // Where h is far below 0 its share is 0: the exponential may be anything finite there.
-    const exponential = exp(maximum(neg(maximum(h, -largestExponent)), -largestExponent));
+    const exponential = exp(clamp(neg(h), -largestExponent, largestExponent));
     return add(mul(negLogSigmoid(h), sub(1, share)), mul(exponential, share));
   };
 
@@ -153,8 +164,7 @@ export const divergences = {
 export function alphaDivergence(coefficient: number): Divergence {
   const slope = coefficient - 1;
   if (slope === 0) return divergences.reverseKl;
-  const bound = (x: Tensor): Tensor => neg(maximum(neg(maximum(x, -largestExponent)), -largestExponent));
-  return (d) => mul(sub(exp(bound(mul(d, slope))), 1), 1 / slope);
+  return (d) => mul(sub(exp(clamp(mul(d, slope), -largestExponent, largestExponent)), 1), 1 / slope);
 }
 
 /** Options of all losses of a pair; each reads those that it has. */

@@ -73,6 +73,18 @@ export const onlineFields = {
   }),
 };
 
+/** Of methods that compare the completions of a prompt: how many by default, and one pass over them. */
+export const groupFields = (completions: number) => ({
+  completionsPerPrompt: field(z.int().min(2).default(completions), {
+    aliases: ['numGenerations'],
+    group: 'Rollouts',
+  }).describe('completions of each prompt, which are compared; must divide batchSize'),
+  updateEpochs: field(z.int().positive().default(1), {
+    aliases: ['numIterations'],
+    group: 'Rollouts',
+  }).describe('passes over the completions of an iteration; 1 is on-policy'),
+});
+
 /** Schema of the shared fields alone. */
 export const onlineConfig = z.strictObject(onlineFields);
 export type OnlineConfig = z.output<typeof onlineConfig>;
