@@ -199,7 +199,7 @@ export async function loadInputs(
   observer: RunObserver,
   cacheFolder?: string,
 ) {
-  const source = await loadToTrain(config);
+  const source = await loadToTrain(config, method.load);
   if (config.maxLength > source.model.maxPositions) {
     throw new ConfigError({
       where: '--max-length',
