@@ -42,6 +42,9 @@ export const onlineFields = {
   saveEvery: field(z.int().min(0).default(0), { aliases: ['saveSteps'], ...inFiles }).describe(
     'iterations between checkpoints; 0: only when interrupted',
   ),
+  rolloutLimit: field(z.number().min(0).default(64), inFiles).describe(
+    'MB of completions with their numbers kept in run.db, the newest; `heed rollouts` shows them; 0: none',
+  ),
   ...section('Rollouts', {
     rewardModel: field(z.string(), { aliases: ['rewardModelPath'], placeholder: 'folder' }).describe(
       'model that scores completions: a folder that `heed bt-rm` wrote, or any …ForSequenceClassification',
