@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { field, section } from '../../core/config.ts';
 import { trainerFields } from './config.ts';
 import { dataFields } from './data-fields.ts';
+import { onlineWatchFields } from './watch-fields.ts';
 
 const {
   evaluationData: _evaluationData,
@@ -22,6 +23,7 @@ const inFiles = { group: 'Evaluation and files' };
 
 export const onlineFields = {
   ...shared,
+  ...onlineWatchFields,
   data: field(dataFields.data, { group: 'Model and data' }).describe(
     'rows with `prompt` as text or messages: a file, a folder with splits, or a data set of the hub; several: a,b or the flag again',
   ),
