@@ -43,6 +43,9 @@ export const onlineFields = {
   saveEvery: field(z.int().min(0).default(0), { aliases: ['saveSteps'], ...inFiles }).describe(
     'iterations between checkpoints; 0: only when interrupted',
   ),
+  rolloutLimit: field(z.number().min(0).default(64), inFiles).describe(
+    'MB of completions with their numbers kept in run.db, the newest; `heed rollouts` shows them; 0: none',
+  ),
   ...section('Rollouts', {
     ...rewardFields,
     normalizeScores: field(z.boolean().default(true)).describe(

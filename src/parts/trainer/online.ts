@@ -6,6 +6,7 @@ import type { Engine } from '../../engine/engine.ts';
 import type { CausalModel } from '../../models/causal-model.ts';
 import type { Parameters } from '../../nn/parameters.ts';
 import type { Optimizer } from '../../optim/optimizer.ts';
+import { type RolloutRecord, rolloutRecords } from '../rollout/record.ts';
 import { type RolloutPrompt, scoreItem, type Trace } from '../rollout/rollout.ts';
 import { type Score, type Scorer, scoreAll } from '../scorer/scorer.ts';
 import { type PartScore, rewardMetrics } from '../scorer/weighted-scorer.ts';
@@ -54,6 +55,8 @@ export interface OnlineHooks {
   progress?(done: { readonly iteration: number; readonly iterations: number; readonly score: number }): void;
   /** The completions of an iteration with their scores, before anything is learned from them. */
   rollouts?(iteration: number, traces: readonly Trace[], scores: readonly Score[]): void;
+  /** The completions of an iteration with all that is known of them, before anything is learned from them. */
+  record?(records: readonly RolloutRecord[]): void;
   /** Write a checkpoint. The vectors are live: copy or write them before returning. */
   save?(state: TrainerState): Promise<void>;
   /** True once the run should stop. */
@@ -144,7 +147,14 @@ export async function trainOnline(options: OnlineOptions): Promise<OnlineResult>
       });
       hooks.rollouts?.(iteration, sampled, scores);
       const batch = await readBatch(models, sampled, scores, step.temperature, iteration);
-      const { updates, metrics, kl } = step.estimate(batch, controller.coefficient);
+      const { updates, metrics, kl, outcomes } = step.estimate(batch, controller.coefficient);
+      hooks.record?.(
+        rolloutRecords({
+          ...{ iteration, weightVersion: counters.policySteps, sampled, scores, outcomes },
+          ...{ traces: batch.traces, referenceLogProbs: batch.referenceLogProbs },
+          ...(step.critic !== undefined && { values: batch.values }),
+        }),
+      );
       const afterScoring = clock();
       const learned = await learn(options, models, updates, counters);
       controller.update(kl, batch.traces.length);

@@ -126,6 +126,7 @@ export async function runOnlineTraining(
           observer.note(`saved ${saved}`);
         },
         interrupted,
+        ...(observer.rollouts !== undefined && { record: observer.rollouts }),
         ...(onRollouts === undefined ? {} : { rollouts: onRollouts }),
       },
       ...(resume === undefined ? {} : { resume }),

@@ -14,6 +14,7 @@ import { createSchedule } from '../../optim/schedule.ts';
 import { checkTokenizerFits, loadTokenizer } from '../../tokenizer/index.ts';
 import { stepsPerEpoch } from '../batches.ts';
 import type { TrainMethod } from '../method.ts';
+import type { RolloutRecord } from '../rollout/record.ts';
 import { greaterIsBetter } from './best.ts';
 import type { TrainerConfig } from './config.ts';
 import { readHeldOutRows, readTrainingRows } from './data-fields.ts';
@@ -27,6 +28,8 @@ export interface RunObserver {
   stage(name: string, done: number, total: number, figures?: Readonly<Record<string, number>>): void;
   note(message: string): void;
   metrics(record: MetricRecord): void;
+  /** The completions of an iteration, of methods that sample. */
+  rollouts?(records: readonly RolloutRecord[]): void;
 }
 
 export interface RunContext {
@@ -361,8 +364,9 @@ export function fingerprint(method: string, config: object, rows: number): strin
     threads,
     dtype,
     evaluateEvery,
+    rolloutLimit,
     ...rest
-  } = config as Partial<TrainerConfig>;
+  } = config as Partial<TrainerConfig & { rolloutLimit: number }>;
   const text = JSON.stringify([method, rows, Object.entries(rest).sort(([a], [b]) => (a < b ? -1 : 1))]);
   return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }
