@@ -99,6 +99,12 @@ export const commands: readonly CommandRecord[] = [
     load: async () => (await import('./commands/rollouts.ts')).command,
   },
   {
+    name: 'replay',
+    summary: 'take an update that a watchdog saved again, and say whether the numbers are the same',
+    group: 'Look',
+    load: async () => (await import('./commands/replay.ts')).command,
+  },
+  {
     name: 'methods',
     summary: 'list what heed can train with; one method’s metrics and configuration schema',
     group: 'Look',

@@ -4,6 +4,7 @@ import { field, section } from '../../core/config.ts';
 import { trainerFields } from './config.ts';
 import { dataFields } from './data-fields.ts';
 import { rewardFields } from './reward-fields.ts';
+import { onlineWatchFields } from './watch-fields.ts';
 
 const {
   evaluationData: _evaluationData,
@@ -23,6 +24,7 @@ const inFiles = { group: 'Evaluation and files' };
 
 export const onlineFields = {
   ...shared,
+  ...onlineWatchFields,
   data: field(dataFields.data, { group: 'Model and data' }).describe(
     'rows with `prompt` as text or messages: a file, a folder with splits, or a data set of the hub; several: a,b or the flag again',
   ),

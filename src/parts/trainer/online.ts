@@ -11,9 +11,11 @@ import { type RolloutPrompt, scoreItem, type Trace } from '../rollout/rollout.ts
 import { type Score, type Scorer, scoreAll } from '../scorer/scorer.ts';
 import { type PartScore, rewardMetrics } from '../scorer/weighted-scorer.ts';
 import type { PolicyGradientStep } from '../step/policy-gradient.ts';
+import type { Watch } from './learner-watch.ts';
 import { learn, openModels, readBatch, sampleBatch } from './online-iteration.ts';
 import { loadOnlineState, onlineState } from './online-state.ts';
 import type { MetricRecord, TrainerState } from './trainer.ts';
+import { rollBack } from './watchdog.ts';
 
 /** A model with its weights. */
 export interface Weighted {
@@ -59,6 +61,8 @@ export interface OnlineHooks {
   record?(records: readonly RolloutRecord[]): void;
   /** Write a checkpoint. The vectors are live: copy or write them before returning. */
   save?(state: TrainerState): Promise<void>;
+  /** Loads the policy of the last checkpoint of an iteration below `before` and gives its state, as in `TrainerHooks`. */
+  restore?(before: number): Promise<TrainerState | undefined>;
   /** True once the run should stop. */
   interrupted?(): boolean;
 }
@@ -88,6 +92,8 @@ export interface OnlineOptions {
   /** Milliseconds from any origin. */
   readonly clock: () => number;
   readonly hooks?: OnlineHooks;
+  /** Watches every iteration and update; none when left out. */
+  readonly watch?: Watch;
   readonly resume?: TrainerState;
 }
 
@@ -123,6 +129,7 @@ export async function trainOnline(options: OnlineOptions): Promise<OnlineResult>
   const controller = step.controller();
   const counters = loadOnlineState(options, controller);
   const models = openModels(options);
+  const watchdog = options.watch?.watchdog;
   const stateNow = (): TrainerState => onlineState(options, controller, counters);
   let [first, last]: [MetricRecord, MetricRecord] = [{}, {}];
   const finished = (outcome: OnlineResult['outcome']): OnlineResult => ({
@@ -131,6 +138,8 @@ export async function trainOnline(options: OnlineOptions): Promise<OnlineResult>
     iterations: counters.iteration,
   });
   try {
+    // There has to be a checkpoint to go back to.
+    if (counters.iteration === 0 && watchdog?.action === 'roll-back') await hooks.save?.(stateNow());
     while (counters.iteration < settings.iterations) {
       if (hooks.interrupted?.() === true) {
         await hooks.save?.(stateNow());
@@ -156,7 +165,16 @@ export async function trainOnline(options: OnlineOptions): Promise<OnlineResult>
         }),
       );
       const afterScoring = clock();
-      const learned = await learn(options, models, updates, counters);
+      watchdog?.iteration(metrics);
+      let learned: Record<string, number>;
+      try {
+        learned = await learn(options, models, updates, counters);
+      } catch (error) {
+        if (options.watch === undefined) throw error;
+        const resume = await rollBack(error, options.watch, () => hooks.restore?.(iteration));
+        Object.assign(counters, loadOnlineState({ ...options, resume }, controller));
+        continue;
+      }
       controller.update(kl, batch.traces.length);
       counters.iteration++;
       counters.episodes += sampled.length;

@@ -17,12 +17,14 @@ import { openRunFolder } from './run-folder.ts';
 import { checkSizes, type OnlineRunConfig, runOnline } from './run-online.ts';
 import {
   adapterOf,
+  checkpointsKept,
   columnBucket,
   fingerprint,
   noteReport,
   type RunContext,
   type RunSummary,
   storedTypes,
+  watchOf,
 } from './run-training.ts';
 
 /** What methods may add to the shared configuration. */
@@ -82,7 +84,7 @@ export async function runOnlineTraining(
     resume: config.resume,
     configText,
     fingerprint: fingerprint(method.id, config, rows),
-    saveLimit: config.saveLimit,
+    saveLimit: checkpointsKept(config),
     modelConfig: policy.config,
     modelFiles: Object.fromEntries(tokenizer.files),
     ...adapterOf(policy.model, config.model),
@@ -126,9 +128,11 @@ export async function runOnlineTraining(
           observer.note(`saved ${saved}`);
         },
         interrupted,
+        restore: async (before) => run.loadCheckpoint(policy.parameters, before),
         ...(observer.rollouts !== undefined && { record: observer.rollouts }),
         ...(onRollouts === undefined ? {} : { rollouts: onRollouts }),
       },
+      watch: watchOf(method.id, config, folder, observer),
       ...(resume === undefined ? {} : { resume }),
     });
     if (result.outcome === 'done') saved = run.saveModel(policy.parameters, storedTypes[config.dtype]);
