@@ -43,7 +43,7 @@ export function createPrograms(
 export interface DecodedRow {
   readonly prompt: ArrayLike<number>;
   readonly ids: readonly number[];
-  readonly sampling: { readonly temperature: number };
+  readonly options: { readonly temperature: number };
 }
 
 export interface Decoder {
@@ -103,7 +103,7 @@ export function createDecoder(options: DecoderOptions): Decoder {
           BigInt(row * T + (prompts[row]?.length ?? 1) - 1),
         ),
         inverseTemperature: Float32Array.from({ length: B }, (_, row) =>
-          inverse(targets[row]?.[0]?.row.sampling.temperature ?? 1),
+          inverse(targets[row]?.[0]?.row.options.temperature ?? 1),
         ),
       });
       try {
@@ -129,7 +129,7 @@ export function createDecoder(options: DecoderOptions): Decoder {
         const row = rows[slot];
         ids[slot] = row === undefined ? 0n : BigInt(row.ids.at(-1)!);
         lengths[slot] = row === undefined ? 0n : BigInt(row.prompt.length + row.ids.length - 1);
-        inverseTemperature[slot] = row === undefined ? 1 : inverse(row.sampling.temperature);
+        inverseTemperature[slot] = row === undefined ? 1 : inverse(row.options.temperature);
       }
       await run(binding);
       if (model.inPlaceCache !== true) cache.append(dataOf(binding.outputs), lengths);
