@@ -93,6 +93,18 @@ export const commands: readonly CommandRecord[] = [
     load: async () => (await import('./commands/world.ts')).command,
   },
   {
+    name: 'rollouts',
+    summary: 'list the completions an online run sampled, with their rewards; one of them token by token',
+    group: 'Look',
+    load: async () => (await import('./commands/rollouts.ts')).command,
+  },
+  {
+    name: 'replay',
+    summary: 'take an update that a watchdog saved again, and say whether the numbers are the same',
+    group: 'Look',
+    load: async () => (await import('./commands/replay.ts')).command,
+  },
+  {
     name: 'methods',
     summary: 'list what heed can train with; one method’s metrics and configuration schema',
     group: 'Look',

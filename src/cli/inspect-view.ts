@@ -245,7 +245,7 @@ export function renderRefused(refused: readonly HeedError[], colors: Colors): st
 }
 
 /** Text on one line, with what a terminal would act on made visible. */
-function visible(text: string): string {
+export function visible(text: string): string {
   return text
     .replaceAll('\n', '⏎')
     .replaceAll('\t', '⇥')

@@ -13,7 +13,13 @@ export async function runMethod(
   {
     threads,
     reportTo,
-  }: { readonly threads?: number | undefined; readonly reportTo: readonly ReportTarget[] },
+    rolloutLimit = 0,
+  }: {
+    readonly threads?: number | undefined;
+    readonly reportTo: readonly ReportTarget[];
+    /** MB of rollouts to keep. */
+    readonly rolloutLimit?: number;
+  },
   context: CommandContext,
   run: (context: RunContext) => Promise<RunSummary>,
 ): Promise<ExitCode> {
@@ -35,9 +41,13 @@ export async function runMethod(
           sink?.log(record);
           observer.metrics(record);
         },
+        rollouts: (records) => sink?.rollouts?.(records),
       },
       async opened(folder) {
-        sink = await openSinks(reportTo, { folder, name: basename(folder), configText, now, env, warn });
+        const rolloutBytes = rolloutLimit * 1e6;
+        sink = await openSinks(reportTo, {
+          ...{ folder, name: basename(folder), configText, rolloutBytes, now, env, warn },
+        });
       },
     });
     outcome = summary.outcome;

@@ -60,6 +60,25 @@ const LENGTH_BYTES = 8;
  *   ones. The message names the file, the tensor and the problem.
  */
 export function readHeader(file: string): Map<string, StoredTensor> {
+  const { bytes, size } = headerBytes(file);
+  return parseHeader(bytes, file, LENGTH_BYTES + bytes.length, size);
+}
+
+/**
+ * `__metadata__` of a file; empty where it has none.
+ *
+ * @throws CheckpointError as `readHeader`
+ */
+export function readMetadata(file: string): Readonly<Record<string, string>> {
+  readHeader(file);
+  const { __metadata__: metadata = {} } = JSON.parse(new TextDecoder().decode(headerBytes(file).bytes)) as {
+    __metadata__?: Record<string, string>;
+  };
+  return metadata;
+}
+
+/** The JSON of the header, and the size of the file. */
+function headerBytes(file: string): { readonly bytes: Uint8Array; readonly size: number } {
   return withFile(file, (descriptor) => {
     const { size } = fstatSync(descriptor);
     if (size < LENGTH_BYTES)
@@ -72,7 +91,7 @@ export function readHeader(file: string): Map<string, StoredTensor> {
     }
     const bytes = new Uint8Array(Number(length));
     readFully(descriptor, bytes, LENGTH_BYTES, file);
-    return parseHeader(bytes, file, LENGTH_BYTES + bytes.length, size);
+    return { bytes, size };
   });
 }
 

@@ -19,7 +19,7 @@ import {
   type StoredTensor,
 } from './safetensors-header.ts';
 
-export { readHeader, type StoredDType, type StoredTensor } from './safetensors-header.ts';
+export { readHeader, readMetadata, type StoredDType, type StoredTensor } from './safetensors-header.ts';
 export * from './safetensors-writer.ts';
 
 /** Elements converted at a time: what a read needs beyond the weights is at most 8 MiB. */

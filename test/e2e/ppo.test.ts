@@ -2,6 +2,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import Database from 'libsql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createRng } from '../../src/core/rng.ts';
 import { buildModel, readModel, saveModel } from '../../src/models/index.ts';
@@ -90,6 +91,58 @@ describe('heed bt-rm, ppo', () => {
     expect(numbers('stopped')).toEqual(numbers('straight'));
     expect(numbers('straight')).toHaveLength(4);
     expect(Math.abs(records('straight').at(-1)!['objective/kl']!)).toBeGreaterThan(1e-3);
+    const rollouts = (run: string): unknown[] => {
+      const database = new Database(at(run, 'run.db'));
+      const rows = database.prepare('SELECT * FROM rollouts ORDER BY step, sample').all();
+      database.close();
+      return rows.map((row) => JSON.stringify(row));
+    };
+    expect(rollouts('stopped')).toEqual(rollouts('straight'));
+    expect(rollouts('straight')).toHaveLength(32);
+  });
+
+  it('heed rollouts lists, filters and shows what was sampled', async () => {
+    const last = records('straight').at(-1)!;
+    const listed = await runHeed([
+      'rollouts',
+      at('straight'),
+      '--steps',
+      '4',
+      '--json',
+      ...words('--sort score'),
+    ]);
+    const lines = listed.stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    const [summary, rollouts] = [lines.pop(), lines as Record<string, number>[]];
+    expect(summary).toMatchObject({ total: 8, pages: 1 });
+    const mean = (name: string): number => rollouts.reduce((sum, rollout) => sum + rollout[name]! / 8, 0);
+    expect(mean('score')).toBeCloseTo(last['objective/scores']!, 6);
+    expect(mean('kl')).toBeCloseTo(last['objective/kl']!, 5);
+    expect(mean('reward')).toBeCloseTo(last['objective/rlhf_reward']!, 6);
+    expect(rollouts.map(({ score }) => score)).toEqual(
+      rollouts.map(({ score }) => score!).sort((a, b) => a - b),
+    );
+    expect(new Set(rollouts.map(({ weightVersion }) => weightVersion))).toEqual(new Set([12]));
+
+    const shown = await runHeed(['rollouts', at('straight'), '--show', '4:2']);
+    const one = rollouts.find(({ sample }) => sample === 2)!;
+    const table = shown.stdout.trim().split('\n').slice(-one.tokens!);
+    expect(table[0]).toMatch(/^ *1 +-\d\.\d{4} +-\d\.\d{4} +-?\d\.\d{4} +-?\d\.\d{4} +\S/);
+    const advantages = table.map((line) => Number(line.trim().split(/ +/)[4]));
+    expect(advantages.reduce((sum, a) => sum + a, 0) / one.tokens!).toBeCloseTo(one.advantage!, 3);
+
+    const missing = await runHeed(['rollouts', at('straight'), '--show', '9:2']);
+    expect([missing.code, missing.stderr]).toEqual([
+      2,
+      expect.stringMatching(/iterations 1 to 4, such as 4:0/),
+    ]);
+    const none = await runHeed(['rollouts', at('rm')]);
+    expect([none.code, none.stderr]).toEqual([
+      2,
+      expect.stringMatching(/run\.db: expected rollouts, received none/),
+    ]);
   });
 
   it('says what is wrong with models that were swapped', async () => {
@@ -98,7 +151,7 @@ describe('heed bt-rm, ppo', () => {
     expect((await runHeed(swapped)).stderr).toMatch(/--model: expected a language model/);
     noHead[4] = model;
     const { code, stderr } = await runHeed(noHead);
-    expect(stderr).toMatch(/reward model: expected a model with a score head/);
+    expect(stderr).toMatch(/reward model heed-ppo-\w+: expected a model with a score head/);
     expect(code).toBe(2);
   });
 });

@@ -26,6 +26,9 @@ export async function openSinks(targets: readonly ReportTarget[], context: SinkC
     log(record) {
       for (const sink of sinks) sink.log(record);
     },
+    rollouts(records) {
+      for (const sink of sinks) sink.rollouts?.(records);
+    },
     async close(outcome) {
       await Promise.all(sinks.map((sink) => sink.close(outcome)));
     },

@@ -1,7 +1,9 @@
-/** run.db: the numbers of a run in SQLite, to be asked while it goes on. */
+/** run.db: the numbers and rollouts of a run in SQLite, to be asked while it goes on. */
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'libsql';
 import { CheckpointError } from '../../core/errors.ts';
+import { rolloutSchema, rolloutWriter } from './rollout-table.ts';
 import { type Sink, type SinkContext, splitRecord } from './sink.ts';
 
 const schema = `
@@ -10,6 +12,7 @@ const schema = `
     step INTEGER NOT NULL, name TEXT NOT NULL, value REAL, time REAL NOT NULL, PRIMARY KEY (name, step)
   ) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS events (time REAL NOT NULL, event TEXT NOT NULL);
+  ${rolloutSchema}
 `;
 
 /**
@@ -18,7 +21,7 @@ const schema = `
  *
  * @throws CheckpointError when the file is no database of a run
  */
-export function runDbSink({ folder, name, configText, now }: SinkContext): Sink {
+export function runDbSink({ folder, name, configText, now, rolloutBytes = 0 }: SinkContext): Sink {
   const path = join(folder, 'run.db');
   const database = open(path);
   const write = database.prepare(
@@ -37,6 +40,7 @@ export function runDbSink({ folder, name, configText, now }: SinkContext): Sink 
       for (const [metric, value] of values) write.run(step, metric, value, time);
       database.exec('COMMIT');
     },
+    rollouts: rolloutWriter(database, rolloutBytes),
     async close(outcome) {
       note.run(now() / 1000, outcome);
       database.close();
@@ -44,9 +48,31 @@ export function runDbSink({ folder, name, configText, now }: SinkContext): Sink 
   };
 }
 
-function open(path: string): Database.Database {
+/**
+ * Opens the database of a run for reading, also while it goes on.
+ *
+ * @throws CheckpointError when the folder has none
+ */
+export function readRunDb(folder: string): Database.Database {
+  const path = join(folder, 'run.db');
+  if (!existsSync(path)) {
+    throw new CheckpointError({
+      where: path,
+      expected: 'the database of a run',
+      received: 'no such file',
+      fix: 'Name the folder that heed trained into, such as runs/grpo-model',
+    });
+  }
+  return open(path, true);
+}
+
+function open(path: string, readonly = false): Database.Database {
   try {
-    const database = new Database(path);
+    const database = new Database(path, { readonly } as object);
+    if (readonly) {
+      database.prepare('SELECT count(*) FROM run').get();
+      return database;
+    }
     database.exec('PRAGMA journal_mode = WAL');
     database.exec(schema);
     return database;

@@ -1,9 +1,12 @@
 /** Where a run's numbers go besides metrics.jsonl. */
+import type { RolloutRecord } from '../rollout/record.ts';
 import type { MetricRecord } from '../trainer/trainer.ts';
 
 export interface Sink {
   /** Takes a record. Returns at once: what is slow is done in the background. */
   log(record: MetricRecord): void;
+  /** Takes the completions of an iteration. Left out by sinks that keep none. */
+  rollouts?(records: readonly RolloutRecord[]): void;
   /** Resolves when everything that was logged is written or sent. */
   close(outcome: 'done' | 'interrupted' | 'failed'): Promise<void>;
 }
@@ -15,6 +18,8 @@ export interface SinkContext {
   readonly name: string;
   /** The resolved configuration as YAML. */
   readonly configText: string;
+  /** Bytes of rollouts to keep; none when left out. */
+  readonly rolloutBytes?: number;
   /** Milliseconds since 1970. */
   readonly now: () => number;
   readonly env: Readonly<Record<string, string | undefined>>;

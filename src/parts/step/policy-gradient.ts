@@ -5,6 +5,7 @@ import type { AdvantageEstimator } from '../advantage/advantage.ts';
 import type { KlController } from '../controller/kl.ts';
 import type { Aggregation } from '../loss/aggregate.ts';
 import type { KlRewardInput, KlRewards } from '../reward/kl-reward.ts';
+import type { RolloutOutcome } from '../rollout/record.ts';
 import type { Trace } from '../rollout/rollout.ts';
 import {
   type CriticUpdateOptions,
@@ -64,6 +65,8 @@ export interface PolicyGradientStep {
     klCoefficient: number,
   ): {
     readonly updates: readonly TokenUpdate[];
+    /** What became of each completion of the batch. */
+    readonly outcomes: readonly RolloutOutcome[];
     readonly metrics: Record<string, number>;
     /** Mean Σ log π/π_ref per completion, nats: what a controller watches. */
     readonly kl: number;
@@ -121,8 +124,20 @@ export function policyGradientStep(options: PolicyGradientOptions): PolicyGradie
       const updates = selected === undefined ? all : all.filter((_, index) => selected[index]);
       const lengths = traces.map(({ ids }) => ids.length);
       const stopped = traces.filter(({ finish }) => finish === 'stop').length;
+      const outcomes = traces.map((_, index): RolloutOutcome => {
+        const reward = total(row(rewards, index));
+        const kl = reward - shaped[index]!;
+        const shaping = shaped[index]! - scores[index]!;
+        return {
+          advantages: row(normalized, index),
+          reward,
+          parts: { score: scores[index]!, ...(shaping !== 0 && { shaping }), ...(kl !== 0 && { kl }) },
+          flags: selected?.[index] === false ? ['filtered'] : [],
+        };
+      });
       return {
         updates,
+        outcomes,
         kl,
         metrics: {
           'objective/kl': kl,

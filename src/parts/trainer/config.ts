@@ -5,6 +5,7 @@ import { scheduleKinds } from '../../optim/schedule.ts';
 import { reportTargets } from '../sinks/targets.ts';
 import { dataFields } from './data-fields.ts';
 import { loraFields } from './lora-fields.ts';
+import { watchFields } from './watch-fields.ts';
 
 /** The shared fields; a method spreads them into its own schema and replaces defaults where its paper does. */
 export const trainerFields = {
@@ -81,6 +82,7 @@ export const trainerFields = {
     ),
   }),
   ...loraFields,
+  ...watchFields,
   ...section('Evaluation and files', {
     logEvery: field(z.int().positive().default(10), { aliases: ['loggingSteps'] }).describe(
       'steps between log records',

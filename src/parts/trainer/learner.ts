@@ -7,6 +7,7 @@ import { clipScale, firstNonFinite, globalNorm } from '../../optim/clip.ts';
 import type { Optimizer } from '../../optim/optimizer.ts';
 import { microBatches } from '../batches.ts';
 import type { TrainStep } from '../step/train-step.ts';
+import { type UpdateCapture, type Watch, watchUpdate } from './learner-watch.ts';
 import { addTotals, createStepRunner, type StepRunner, type Totals } from './programs.ts';
 
 export interface LearnerSettings {
@@ -27,6 +28,10 @@ export interface LearnerOptions<E> {
   readonly step: TrainStep<E>;
   readonly optimizer: Optimizer;
   readonly settings: LearnerSettings;
+  /** What this learner is in reproducers; default `policy`. */
+  readonly name?: UpdateCapture['learner'];
+  /** Looks at every update before it is applied; none when left out. */
+  readonly watch?: Watch;
 }
 
 /** Figures of one optimizer step. */
@@ -47,7 +52,8 @@ export interface Learner<E> {
    * Moves the weights against the gradient of (Σ losses) / (Σ weights) over the batch.
    *
    * @param where names the step in errors
-   * @throws NumericError naming the first parameter whose gradient is not finite; weights are then those before the step
+   * @throws NumericError naming the first parameter whose gradient is not finite, or the alarm of a watchdog; weights are then
+   *   those before the step
    * @throws DataError when there is nothing to learn
    */
   update(batch: readonly E[], learningRate: number, where: string): Promise<Update>;
@@ -70,14 +76,19 @@ export function createLearner<E>(options: LearnerOptions<E>): Learner<E> {
       const { totals, weight } = await accumulate(runner, options, batch, gradients);
       const loss = (totals.loss ?? 0) / weight;
       const norm = globalNorm(gradients.flat);
-      requireFinite(where, loss, norm, gradients, parameters);
-      optimizer.step({
-        weights: parameters.flat,
-        gradients: gradients.flat,
-        learningRate,
-        gradientScale: settings.maxGradNorm > 0 ? clipScale(norm, settings.maxGradNorm) : 1,
-      });
-      return { totals, weight, loss, norm };
+      const update = { totals, weight, loss, norm };
+      const apply = (): void => {
+        requireFinite(where, loss, norm, gradients, parameters);
+        optimizer.step({
+          weights: parameters.flat,
+          gradients: gradients.flat,
+          learningRate,
+          gradientScale: settings.maxGradNorm > 0 ? clipScale(norm, settings.maxGradNorm) : 1,
+        });
+      };
+      if (options.watch === undefined) apply();
+      else watchUpdate(options, options.watch, { update, batch, learningRate, where, gradients, apply });
+      return update;
     },
     dispose: () => runner.dispose(),
   };

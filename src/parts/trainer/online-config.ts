@@ -3,6 +3,8 @@ import { z } from 'zod';
 import { field, section } from '../../core/config.ts';
 import { trainerFields } from './config.ts';
 import { dataFields } from './data-fields.ts';
+import { rewardFields } from './reward-fields.ts';
+import { onlineWatchFields } from './watch-fields.ts';
 
 const {
   evaluationData: _evaluationData,
@@ -22,6 +24,7 @@ const inFiles = { group: 'Evaluation and files' };
 
 export const onlineFields = {
   ...shared,
+  ...onlineWatchFields,
   data: field(dataFields.data, { group: 'Model and data' }).describe(
     'rows with `prompt` as text or messages: a file, a folder with splits, or a data set of the hub; several: a,b or the flag again',
   ),
@@ -42,10 +45,11 @@ export const onlineFields = {
   saveEvery: field(z.int().min(0).default(0), { aliases: ['saveSteps'], ...inFiles }).describe(
     'iterations between checkpoints; 0: only when interrupted',
   ),
+  rolloutLimit: field(z.number().min(0).default(64), inFiles).describe(
+    'MB of completions with their numbers kept in run.db, the newest; `heed rollouts` shows them; 0: none',
+  ),
   ...section('Rollouts', {
-    rewardModel: field(z.string(), { aliases: ['rewardModelPath'], placeholder: 'folder' }).describe(
-      'model that scores completions: a folder that `heed bt-rm` wrote, or any …ForSequenceClassification',
-    ),
+    ...rewardFields,
     normalizeScores: field(z.boolean().default(true)).describe(
       'scores less the mean and over the deviation in the reward model’s card, where it has one',
     ),

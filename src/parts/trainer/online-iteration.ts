@@ -14,14 +14,18 @@ import type { OnlineCounters } from './online-state.ts';
 /** Everything that runs programs, with their caches. */
 export function openModels(options: OnlineOptions) {
   const { engine, policy, reference, critic, step, optimizer, settings } = options;
+  const watched = options.watch === undefined ? {} : { watch: options.watch };
   const scoring = { engine, batchSize: settings.scoringBatchSize, bucket: settings.bucket };
   const models = {
     generator: createGenerator({ engine, ...policy }),
     reference: logProbForward({ ...scoring, ...reference }, step.temperature),
     policyLogProbs: logProbForward({ ...scoring, ...policy }, step.temperature),
     values: critic && valueForward({ ...scoring, ...critic }),
-    policy: createLearner({ engine, ...policy, step: step.policy, optimizer, settings }),
-    critic: critic && step.critic && createLearner({ engine, ...critic, step: step.critic, settings }),
+    policy: createLearner({ engine, ...policy, step: step.policy, optimizer, settings, ...watched }),
+    critic:
+      critic &&
+      step.critic &&
+      createLearner({ engine, ...critic, step: step.critic, settings, name: 'critic', ...watched }),
   };
   return {
     ...models,
@@ -97,13 +101,14 @@ export async function readBatch(
 
 /** The updates of an iteration. */
 export async function learn(
-  { step, schedules, settings, rng }: OnlineOptions,
+  { step, schedules, settings, rng, watch }: OnlineOptions,
   models: OnlineModels,
   updates: readonly TokenUpdate[],
   counters: OnlineCounters,
 ): Promise<Record<string, number>> {
   const { iteration } = counters;
   const size = Math.min(settings.miniBatchSize, updates.length);
+  const scale = watch?.watchdog.learningRateScale ?? 1;
   const policyLearns = iteration >= settings.criticWarmup;
   const policy: Record<string, number>[] = [];
   const critic: Record<string, number>[] = [];
@@ -122,12 +127,12 @@ export async function learn(
     for (let start = 0; start < updates.length; start += size) {
       const batch = Array.from(order.subarray(start, start + size), (index) => updates[index]!);
       if (policyLearns) {
-        const rate = schedules.policy(counters.policySteps++);
+        const rate = scale * schedules.policy(counters.policySteps++);
         const names = { loss: 'loss/policy_avg', norm: 'policy/grad_norm' };
         policy.push({ ...(await take(models.policy, step.policy.summarize, batch, rate, names)), lr: rate });
       }
       if (models.critic !== undefined && step.critic !== undefined) {
-        const rate = schedules.critic(counters.criticSteps++);
+        const rate = scale * schedules.critic(counters.criticSteps++);
         const names = { loss: 'loss/value_avg', norm: 'critic/grad_norm' };
         critic.push(await take(models.critic, step.critic.summarize, batch, rate, names));
       }

@@ -14,7 +14,7 @@ export interface OnlineCounters {
   criticSteps: number;
 }
 
-type Stateful = Pick<OnlineOptions, 'critic' | 'optimizer' | 'resume'>;
+type Stateful = Pick<OnlineOptions, 'critic' | 'optimizer' | 'watch' | 'resume'>;
 
 const CRITIC_MOMENT = 'critic.moment.';
 const CRITIC_WEIGHTS = 'critic.weights';
@@ -22,7 +22,7 @@ const CONTROLLER = 'controller.';
 
 /** The state as of now. Vectors are live. */
 export function onlineState(
-  { critic, optimizer }: Stateful,
+  { critic, optimizer, watch }: Stateful,
   controller: KlController,
   counters: OnlineCounters,
 ): TrainerState {
@@ -36,6 +36,7 @@ export function onlineState(
       numbers: {
         ...{ episodes, policySteps, criticSteps, criticOptimizerSteps: criticOptimizer?.steps ?? 0 },
         ...prefixed(CONTROLLER, controller.state()),
+        ...watch?.watchdog.state(),
       },
       vectors: {
         ...(critic && { [CRITIC_WEIGHTS]: critic.parameters.flat }),
@@ -51,7 +52,7 @@ export function onlineState(
  * @throws CheckpointError when the state is not one of an online run, or belongs to another critic
  */
 export function loadOnlineState(
-  { critic, optimizer, resume }: Stateful,
+  { critic, optimizer, watch, resume }: Stateful,
   controller: KlController,
 ): OnlineCounters {
   if (resume === undefined) return { iteration: 0, episodes: 0, tokens: 0, policySteps: 0, criticSteps: 0 };
@@ -76,6 +77,7 @@ export function loadOnlineState(
   if (critic !== undefined && weights !== undefined) critic.parameters.flat.set(weights);
   critic?.optimizer.load({ steps: criticOptimizerSteps, moments: stripped(CRITIC_MOMENT, vectors) });
   controller.load(stripped(CONTROLLER, numbers));
+  watch?.watchdog.load(numbers);
   return { iteration: resume.step, tokens: resume.tokens, episodes, policySteps, criticSteps };
 }
 

@@ -6,12 +6,16 @@ import type { Engine } from '../../engine/engine.ts';
 import type { CausalModel } from '../../models/causal-model.ts';
 import type { Parameters } from '../../nn/parameters.ts';
 import type { Optimizer } from '../../optim/optimizer.ts';
+import { type RolloutRecord, rolloutRecords } from '../rollout/record.ts';
 import { type RolloutPrompt, scoreItem, type Trace } from '../rollout/rollout.ts';
 import { type Score, type Scorer, scoreAll } from '../scorer/scorer.ts';
+import { type PartScore, rewardMetrics } from '../scorer/weighted-scorer.ts';
 import type { PolicyGradientStep } from '../step/policy-gradient.ts';
+import type { Watch } from './learner-watch.ts';
 import { learn, openModels, readBatch, sampleBatch } from './online-iteration.ts';
 import { loadOnlineState, onlineState } from './online-state.ts';
 import type { MetricRecord, TrainerState } from './trainer.ts';
+import { rollBack } from './watchdog.ts';
 
 /** A model with its weights. */
 export interface Weighted {
@@ -53,8 +57,12 @@ export interface OnlineHooks {
   progress?(done: { readonly iteration: number; readonly iterations: number; readonly score: number }): void;
   /** The completions of an iteration with their scores, before anything is learned from them. */
   rollouts?(iteration: number, traces: readonly Trace[], scores: readonly Score[]): void;
+  /** The completions of an iteration with all that is known of them, before anything is learned from them. */
+  record?(records: readonly RolloutRecord[]): void;
   /** Write a checkpoint. The vectors are live: copy or write them before returning. */
   save?(state: TrainerState): Promise<void>;
+  /** Loads the policy of the last checkpoint of an iteration below `before` and gives its state, as in `TrainerHooks`. */
+  restore?(before: number): Promise<TrainerState | undefined>;
   /** True once the run should stop. */
   interrupted?(): boolean;
 }
@@ -84,6 +92,8 @@ export interface OnlineOptions {
   /** Milliseconds from any origin. */
   readonly clock: () => number;
   readonly hooks?: OnlineHooks;
+  /** Watches every iteration and update; none when left out. */
+  readonly watch?: Watch;
   readonly resume?: TrainerState;
 }
 
@@ -119,6 +129,7 @@ export async function trainOnline(options: OnlineOptions): Promise<OnlineResult>
   const controller = step.controller();
   const counters = loadOnlineState(options, controller);
   const models = openModels(options);
+  const watchdog = options.watch?.watchdog;
   const stateNow = (): TrainerState => onlineState(options, controller, counters);
   let [first, last]: [MetricRecord, MetricRecord] = [{}, {}];
   const finished = (outcome: OnlineResult['outcome']): OnlineResult => ({
@@ -127,6 +138,8 @@ export async function trainOnline(options: OnlineOptions): Promise<OnlineResult>
     iterations: counters.iteration,
   });
   try {
+    // There has to be a checkpoint to go back to.
+    if (counters.iteration === 0 && watchdog?.action === 'roll-back') await hooks.save?.(stateNow());
     while (counters.iteration < settings.iterations) {
       if (hooks.interrupted?.() === true) {
         await hooks.save?.(stateNow());
@@ -136,12 +149,32 @@ export async function trainOnline(options: OnlineOptions): Promise<OnlineResult>
       const started = clock();
       const sampled = await sampleBatch(options, models, iteration);
       const afterSampling = clock();
-      const scores = await scoreAll(options.scorer, sampled.map(scoreItem));
+      const parts = new Map<string, readonly PartScore[]>();
+      const scores = await scoreAll(options.scorer, sampled.map(scoreItem), {
+        iteration,
+        onPart: (name, scored) => void parts.set(name, scored),
+      });
       hooks.rollouts?.(iteration, sampled, scores);
       const batch = await readBatch(models, sampled, scores, step.temperature, iteration);
-      const { updates, metrics, kl } = step.estimate(batch, controller.coefficient);
+      const { updates, metrics, kl, outcomes } = step.estimate(batch, controller.coefficient);
+      hooks.record?.(
+        rolloutRecords({
+          ...{ iteration, weightVersion: counters.policySteps, sampled, scores, outcomes },
+          ...{ traces: batch.traces, referenceLogProbs: batch.referenceLogProbs },
+          ...(step.critic !== undefined && { values: batch.values }),
+        }),
+      );
       const afterScoring = clock();
-      const learned = await learn(options, models, updates, counters);
+      watchdog?.iteration(metrics);
+      let learned: Record<string, number>;
+      try {
+        learned = await learn(options, models, updates, counters);
+      } catch (error) {
+        if (options.watch === undefined) throw error;
+        const resume = await rollBack(error, options.watch, () => hooks.restore?.(iteration));
+        Object.assign(counters, loadOnlineState({ ...options, resume }, controller));
+        continue;
+      }
       controller.update(kl, batch.traces.length);
       counters.iteration++;
       counters.episodes += sampled.length;
@@ -152,6 +185,7 @@ export async function trainOnline(options: OnlineOptions): Promise<OnlineResult>
         episode: counters.episodes,
         eps: (1000 * sampled.length) / Math.max(ended - started, 1e-3),
         ...metrics,
+        ...Object.assign({}, ...Array.from(parts, ([name, scored]) => rewardMetrics(name, scored))),
         ...learned,
         'objective/unscored': sampled.length - batch.traces.length,
         num_tokens: counters.tokens,

@@ -44,8 +44,11 @@ export interface RunFolder {
   log(record: MetricRecord): void;
   /** Writes checkpoint-<step> and deletes those beyond the limit. Returns its path. */
   saveCheckpoint(state: TrainerState, parameters: Parameters): string;
-  /** State of the newest checkpoint, with its weights loaded into `parameters`; undefined when there is none. */
-  loadCheckpoint(parameters: Parameters): TrainerState | undefined;
+  /**
+   * State of the newest checkpoint, with its weights loaded into `parameters`; undefined when there is none. With `before`,
+   * checkpoints of that step or later are deleted first.
+   */
+  loadCheckpoint(parameters: Parameters, before?: number): TrainerState | undefined;
   /** Writes model/, with further files by name. Returns its path. */
   saveModel(parameters: Parameters, dtype: WritableType, files?: Readonly<Record<string, string>>): string;
 }
@@ -84,7 +87,7 @@ export function openRunFolder(options: RunFolderOptions): RunFolder {
     }
     for (const entry of readdirSync(folder)) {
       if (
-        /^(checkpoint-\d+|model|config\.yaml|metrics\.jsonl|run\.db(-wal|-shm)?|tensorboard|report\.html)$/.test(
+        /^(checkpoint-\d+|model|config\.yaml|metrics\.jsonl|run\.db(-wal|-shm)?|tensorboard|report\.html|reproducer-.*\.safetensors)$/.test(
           entry,
         )
       ) {
@@ -139,7 +142,10 @@ export function openRunFolder(options: RunFolderOptions): RunFolder {
       }
       return path;
     },
-    loadCheckpoint(parameters) {
+    loadCheckpoint(parameters, before = Number.POSITIVE_INFINITY) {
+      for (const step of checkpoints().filter((step) => step >= before)) {
+        rmSync(checkpointPath(step), { recursive: true, force: true });
+      }
       const step = checkpoints().at(-1);
       if (step === undefined) return undefined;
       const path = checkpointPath(step);

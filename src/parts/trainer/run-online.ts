@@ -9,6 +9,7 @@ import { createSchedule } from '../../optim/schedule.ts';
 import type { RolloutPrompt } from '../rollout/rollout.ts';
 import type { Scorer } from '../scorer/scorer.ts';
 import type { PolicyGradientStep } from '../step/policy-gradient.ts';
+import type { Watch } from './learner-watch.ts';
 import { type OnlineHooks, type OnlineResult, trainOnline, type Weighted } from './online.ts';
 import type { OnlineConfig } from './online-config.ts';
 import { columnBucket, createOptimizer } from './run-training.ts';
@@ -41,6 +42,8 @@ export interface OnlineRunOptions<C extends OnlineRunConfig = OnlineRunConfig> {
   /** Milliseconds from any origin; without it times are 0. */
   readonly clock?: () => number;
   readonly hooks?: OnlineHooks;
+  /** Watches every iteration and update; none when left out. */
+  readonly watch?: Watch;
   /** State to go on from; the policy's weights are then those of the checkpoint, the reference is given. */
   readonly resume?: TrainerState;
 }
@@ -97,6 +100,7 @@ export async function runOnline(
     rng: options.rng ?? createRng(config.seed),
     clock: options.clock ?? (() => 0),
     ...(options.hooks === undefined ? {} : { hooks: options.hooks }),
+    ...(options.watch === undefined ? {} : { watch: options.watch }),
     ...(options.resume === undefined ? {} : { resume: options.resume }),
   });
   return { ...result, critic, reference };

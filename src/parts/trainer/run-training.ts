@@ -14,19 +14,26 @@ import { createSchedule } from '../../optim/schedule.ts';
 import { checkTokenizerFits, loadTokenizer } from '../../tokenizer/index.ts';
 import { stepsPerEpoch } from '../batches.ts';
 import type { TrainMethod } from '../method.ts';
+import type { RolloutRecord } from '../rollout/record.ts';
 import { greaterIsBetter } from './best.ts';
 import type { TrainerConfig } from './config.ts';
 import { readHeldOutRows, readTrainingRows } from './data-fields.ts';
+import type { Watch } from './learner-watch.ts';
 import { loadToTrain, withLora } from './lora-fields.ts';
+import { writeReproducer } from './reproducer.ts';
 import { runCard } from './run-card.ts';
 import { openRunFolder, type RunFolderOptions } from './run-folder.ts';
 import { type MetricRecord, type TrainerSettings, train } from './trainer.ts';
+import { type WatchConfig, watchSettings } from './watch-fields.ts';
+import { createWatchdog } from './watchdog.ts';
 
 /** What a run tells the outside while it goes on. */
 export interface RunObserver {
   stage(name: string, done: number, total: number, figures?: Readonly<Record<string, number>>): void;
   note(message: string): void;
   metrics(record: MetricRecord): void;
+  /** The completions of an iteration, of methods that sample. */
+  rollouts?(records: readonly RolloutRecord[]): void;
 }
 
 export interface RunContext {
@@ -86,7 +93,7 @@ export async function runTraining(
     resume: config.resume,
     configText: context.configText,
     fingerprint: fingerprint(method.id, config, rows),
-    saveLimit: config.saveLimit,
+    saveLimit: checkpointsKept(config),
     modelConfig: loaded.config,
     modelFiles: Object.fromEntries(tokenizer.files),
     ...adapterOf(model, config.model),
@@ -157,8 +164,10 @@ export async function runTraining(
         saved = run.saveCheckpoint(state, parameters);
         observer.note(`saved ${saved}`);
       },
+      restore: async (before) => run.loadCheckpoint(parameters, before),
       interrupted: context.interrupted,
     },
+    watch: watchOf(method.id, config, output, observer),
     ...(resume === undefined ? {} : { resume }),
   });
   if (result.outcome === 'done') {
@@ -187,6 +196,18 @@ export async function runTraining(
   };
 }
 
+/** The model to train: as loaded, with the method's heads, with its adapter; and the tokenizer. */
+export async function loadTrained(method: TrainMethod, config: TrainerConfig) {
+  const source = await loadToTrain(config, method.load);
+  const tokenizer = await loadTokenizer(config.tokenizer ?? config.model);
+  checkTokenizerFits(tokenizer, {
+    vocabSize: source.model.vocabSize,
+    where: config.tokenizer ?? config.model,
+  });
+  const adapted = method.adapt?.(source, { config, tokenizer }) ?? source;
+  return { source, tokenizer, adapted, loaded: withLora(adapted, config) };
+}
+
 /**
  * Reads and checks everything a run starts from: model, tokenizer, rows, examples.
  *
@@ -199,7 +220,7 @@ export async function loadInputs(
   observer: RunObserver,
   cacheFolder?: string,
 ) {
-  const source = await loadToTrain(config, method.load);
+  const { source, tokenizer, adapted, loaded } = await loadTrained(method, config);
   if (config.maxLength > source.model.maxPositions) {
     throw new ConfigError({
       where: '--max-length',
@@ -208,13 +229,6 @@ export async function loadInputs(
       fix: `Set --max-length ${source.model.maxPositions}`,
     });
   }
-  const tokenizer = await loadTokenizer(config.tokenizer ?? config.model);
-  checkTokenizerFits(tokenizer, {
-    vocabSize: source.model.vocabSize,
-    where: config.tokenizer ?? config.model,
-  });
-  const adapted = method.adapt?.(source, { config, tokenizer }) ?? source;
-  const loaded = withLora(adapted, config);
   const { model } = loaded;
   // The model before training: with a new adapter, that is the base alone, in the same memory.
   const reference = { model: adapted.model, parameters: adapted.parameters };
@@ -232,6 +246,27 @@ export async function loadInputs(
     noteReport(encoded.report, config.maxLength, observer);
   }
   return { loaded, reference, encodeContext, training, evaluation, rows: rows.length };
+}
+
+/** A roll-back may need the checkpoint before the last. */
+export const checkpointsKept = ({
+  saveLimit,
+  watchAction,
+}: Pick<TrainerConfig, 'saveLimit' | 'watchAction'>): number =>
+  watchAction === 'roll-back' ? Math.max(2, saveLimit) : saveLimit;
+
+/** The watchdog of a run, which saves what it stops beside the run's files. */
+export function watchOf(
+  method: string,
+  config: WatchConfig & Readonly<Record<string, unknown>>,
+  folder: string,
+  { note }: RunObserver,
+): Watch {
+  return {
+    watchdog: createWatchdog(watchSettings(config)),
+    capture: (capture) => writeReproducer(folder, { method, config }, capture),
+    note,
+  };
 }
 
 /** What the run folder needs to write adapters, where the model carries one. */
@@ -361,8 +396,9 @@ export function fingerprint(method: string, config: object, rows: number): strin
     threads,
     dtype,
     evaluateEvery,
+    rolloutLimit,
     ...rest
-  } = config as Partial<TrainerConfig>;
+  } = config as Partial<TrainerConfig & { rolloutLimit: number }>;
   const text = JSON.stringify([method, rows, Object.entries(rest).sort(([a], [b]) => (a < b ? -1 : 1))]);
   return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }

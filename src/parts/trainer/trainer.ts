@@ -8,8 +8,10 @@ import type { Optimizer, OptimizerState } from '../../optim/optimizer.ts';
 import { batchIndices, microBatches, stepsPerEpoch } from '../batches.ts';
 import type { TrainStep } from '../step/train-step.ts';
 import { type BestOptions, trackBest } from './best.ts';
-import { createLearner } from './learner.ts';
+import { createLearner, type Update } from './learner.ts';
+import type { Watch } from './learner-watch.ts';
 import { addTotals, type StepRunner, type Totals } from './programs.ts';
+import { rollBack } from './watchdog.ts';
 
 export interface TrainerSettings {
   /** Examples (sequences or pairs) per optimizer step. */
@@ -64,6 +66,11 @@ export interface TrainerHooks {
   }): void;
   /** Write a checkpoint. */
   save(state: TrainerState): Promise<void>;
+  /**
+   * Loads the weights of the last checkpoint of a step below `before` and gives its state, for a watchdog that rolls back. One of
+   * the very step that raised the alarm would raise it again.
+   */
+  restore?(before: number): Promise<TrainerState | undefined>;
   /** True once the user asked to stop. */
   interrupted(): boolean;
 }
@@ -83,6 +90,8 @@ export interface TrainOptions<E> {
   /** Milliseconds from any origin. */
   readonly clock: () => number;
   readonly hooks: TrainerHooks;
+  /** Watches every update; none when left out. */
+  readonly watch?: Watch;
   readonly resume?: TrainerState;
 }
 
@@ -114,15 +123,24 @@ export async function train<E>(options: TrainOptions<E>): Promise<TrainResult> {
   }
   const learner = createLearner({ ...options, settings });
   const perEpoch = stepsPerEpoch(examples.length, settings.batchSize);
-  let step = options.resume?.step ?? 0;
-  let tokens = options.resume?.tokens ?? 0;
-  if (options.resume !== undefined) options.optimizer.load(options.resume.optimizer);
+  let [step, tokens] = [0, 0];
+  const watchdog = options.watch?.watchdog;
   const best = settings.best && trackBest(options.parameters, settings.best);
-  if (options.resume?.extra !== undefined) best?.load(options.resume.extra);
-  const stateNow = (): TrainerState => ({
-    ...{ step, tokens, optimizer: options.optimizer.state() },
-    ...(best === undefined ? {} : { extra: best.state() }),
-  });
+  const load = (state: TrainerState): void => {
+    ({ step, tokens } = state);
+    options.optimizer.load(state.optimizer);
+    if (state.extra !== undefined) best?.load(state.extra);
+    watchdog?.load(state.extra?.numbers ?? {});
+  };
+  if (options.resume !== undefined) load(options.resume);
+  const stateNow = (): TrainerState => {
+    const { numbers = {}, vectors = {} } = best?.state() ?? {};
+    const extra = { numbers: { ...numbers, ...watchdog?.state() }, vectors };
+    return {
+      ...{ step, tokens, optimizer: options.optimizer.state() },
+      ...(Object.keys(extra.numbers).length > 0 && { extra }),
+    };
+  };
   const window = createWindow();
   let lastEvaluation: MetricRecord = {};
 
@@ -135,6 +153,8 @@ export async function train<E>(options: TrainOptions<E>): Promise<TrainResult> {
 
   try {
     if (step === 0) await evaluateNow();
+    // There has to be a checkpoint to go back to.
+    if (step === 0 && watchdog?.action === 'roll-back') await hooks.save(stateNow());
     while (step < settings.totalSteps && best?.exhausted !== true) {
       if (hooks.interrupted()) {
         await hooks.save(stateNow());
@@ -148,8 +168,17 @@ export async function train<E>(options: TrainOptions<E>): Promise<TrainResult> {
         step,
         settings.shuffle,
       ).map((index) => examples[index]!);
-      const learningRate = options.schedule(step);
-      const { totals, weight, norm, loss } = await learner.update(batch, learningRate, `step ${step + 1}`);
+      const learningRate = options.schedule(step) * (watchdog?.learningRateScale ?? 1);
+      let update: Update;
+      try {
+        update = await learner.update(batch, learningRate, `step ${step + 1}`);
+      } catch (error) {
+        if (options.watch === undefined) throw error;
+        load(await rollBack(error, options.watch, () => hooks.restore?.(step)));
+        window.clear();
+        continue;
+      }
+      const { totals, weight, norm, loss } = update;
       step++;
       const read = batch.reduce((total, example) => total + method.tokens(example), 0);
       tokens += read;
@@ -209,11 +238,15 @@ interface StepFigures {
 /** Means over the steps since the last log record. */
 function createWindow(): {
   add(figures: StepFigures): void;
+  clear(): void;
   take<E>(method: TrainStep<E>): Record<string, number>;
 } {
   let steps: StepFigures[] = [];
   return {
     add: (figures) => void steps.push(figures),
+    clear() {
+      steps = [];
+    },
     take(method) {
       const totals: Totals = {};
       let [weight, norm, tokens, milliseconds] = [0, 0, 0, 0];
