@@ -104,7 +104,9 @@ function sandboxJob(item: ScoreItem, { tests, prefix }: z.output<typeof options>
 
 /** The last fenced block of a text, or all of it. An open fence counts up to the end. */
 export function codeOf(text: string): { readonly text: string; readonly fenced: boolean } {
-  const block = [...text.matchAll(/^[ \t]*```[\w+-]*[ \t]*\n([^]*?)(?:^[ \t]*```|$(?![^]))/gm)].at(-1)?.[1];
+  const block = [...text.matchAll(/^[ \t]*```[\w+-]*[ \t]*\n([\s\S]*?)(?:^[ \t]*```|$(?![\s\S]))/gm)].at(
+    -1,
+  )?.[1];
   return { text: block ?? text, fenced: block !== undefined };
 }
 
