@@ -30,7 +30,12 @@ const options = z.strictObject({
     .number()
     .default(0)
     .describe('score where none passes; with partial the scores between are on a straight line'),
-  seconds: z.number().positive().max(600).default(5).describe('time limit of a completion'),
+  seconds: z
+    .number()
+    .positive()
+    .max(600)
+    .default(5)
+    .describe('CPU time that a completion may take; by the clock three times as much and 5 s'),
   megabytes: z.int().min(16).default(128).describe('memory limit of a completion'),
 });
 

@@ -233,8 +233,9 @@ describe('code under test cannot get out', () => {
       (await runTests({ program: 'const f = () => new Promise(() => {})', tests: ['await f()'] }, short))[0]!
         .outcome,
     );
-    expect(outcomes.slice(2, 4)).toEqual(['time', 'time']);
-    for (const outcome of outcomes.slice(4)) expect(['crashed', 'failed', 'time']).toContain(outcome);
+    expect(outcomes[3]).toBe('time');
+    for (const outcome of [outcomes[2], ...outcomes.slice(4)])
+      expect(['crashed', 'failed', 'time']).toContain(outcome);
     expect(results[0]).toEqual([{ outcome: 'time' }, { outcome: 'time' }]);
     expect(performance.now() - started).toBeLessThan(60_000);
   }, 90_000);

@@ -7,7 +7,10 @@ import { EngineError } from '../../../core/errors.ts';
 import { guest, kit } from './guest.ts';
 
 export interface SandboxLimits {
-  /** Seconds that all tests of a program may take, by the clock and of CPU; the start of the process is not counted. */
+  /**
+   * Seconds of CPU that all tests of a program may take, rounded up; by the clock three times as many and five more, so that
+   * a busy machine does not fail what is right. Where the kernel keeps no limit of CPU time (Windows), the clock alone counts.
+   */
   readonly seconds: number;
   /** MB of JavaScript heap; on Linux the buffers outside it are held to about as much again. */
   readonly megabytes: number;
@@ -31,6 +34,9 @@ export type TestResult =
 
 /** Milliseconds that the process may take to start, on a busy machine. */
 const startLimit = 60_000;
+
+/** Seconds by the clock from when the process is ready. */
+const wallSeconds = ({ seconds }: SandboxLimits): number => 3 * seconds + 5;
 
 /** What Node itself has of private memory before any code runs, kB, generously. */
 const nodeDataSize = 192 * 1024;
@@ -58,7 +64,7 @@ export async function runTests(job: SandboxJob, limits: SandboxLimits): Promise<
     timer = setTimeout(() => {
       timedOut = true;
       child.kill('SIGKILL');
-    }, limits.seconds * 1000);
+    }, wallSeconds(limits) * 1000);
   };
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
     const lines = (rest + chunk).split('\n');
@@ -86,7 +92,7 @@ export async function runTests(job: SandboxJob, limits: SandboxLimits): Promise<
       fix: 'Check that heed may start processes, and that the memory limit is not below what Node needs',
     });
   }
-  // SIGXCPU and SIGKILL come from the kernel's limit of CPU time.
+  // SIGXCPU comes from the kernel's limit of CPU time.
   const outcome = timedOut || signal === 'SIGXCPU' ? 'time' : 'crashed';
   return results.map((result) => result ?? { outcome });
 }
@@ -128,8 +134,9 @@ export function spawnGuest({ seconds, megabytes }: SandboxLimits, program = gues
   ];
   // The shell sets limits that the kernel keeps, then becomes Node. What a system does not have is left out.
   const dataSize = nodeDataSize + 2 * megabytes * 1024;
-  const cpu = Math.ceil(seconds) + 5;
-  const limits = `ulimit -c 0; ulimit -f 0; ulimit -t ${cpu}; [ "$(uname)" = Linux ] && ulimit -d ${dataSize}; exec "$@"`;
+  // Of the process: a second more, in which Node starts. The hard limit is for one that catches the signal.
+  const cpu = Math.ceil(seconds) + 1;
+  const limits = `ulimit -c 0; ulimit -f 0; ulimit -S -t ${cpu}; ulimit -H -t ${cpu + 2}; [ "$(uname)" = Linux ] && ulimit -d ${dataSize}; exec "$@"`;
   const words =
     process.platform === 'win32'
       ? node
