@@ -76,6 +76,8 @@ export interface DecoderOptions {
   readonly cache: SlotCache;
   /** Runs a binding, at once or off the event loop, and times it. */
   readonly run: (binding: Binding) => void | Promise<void>;
+  /** The same for decode steps; `run` when left out. */
+  readonly runStep?: ((binding: Binding) => void | Promise<void>) | undefined;
   /** Length that prompts are padded to, from that of the longest; the next multiple of 16 when left out. */
   readonly padded?: ((longest: number) => number) | undefined;
 }
@@ -87,7 +89,7 @@ const powerOfTwo = (n: number): number => 2 ** Math.ceil(Math.log2(n));
 const inverse = (temperature: number): number => (temperature > 0 ? 1 / temperature : 1);
 
 export function createDecoder(options: DecoderOptions): Decoder {
-  const { model, cache, run, padded = (longest) => roundUp(longest, promptBucket) } = options;
+  const { model, cache, run, runStep = run, padded = (longest) => roundUp(longest, promptBucket) } = options;
   let current: DecodeStep | undefined;
 
   return {
@@ -141,14 +143,14 @@ export function createDecoder(options: DecoderOptions): Decoder {
         current?.binding.dispose();
         current = bindStep(model, executable, options.decode.weights, cache, rows.length);
       }
-      const { ids, lengths, inverseTemperature, binding } = current;
+      const { ids, lengths, lengthWords, inverseTemperature, binding } = current;
       for (let slot = 0; slot < rows.length; slot++) {
         const row = rows[slot];
-        ids[slot] = row === undefined ? 0n : BigInt(row.ids.at(-1)!);
-        lengths[slot] = row === undefined ? 0n : BigInt(row.prompt.length + row.ids.length - 1);
+        ids[2 * slot] = row === undefined ? 0 : row.ids.at(-1)!;
+        lengthWords[2 * slot] = row === undefined ? 0 : row.prompt.length + row.ids.length - 1;
         inverseTemperature[slot] = row === undefined ? 1 : inverse(row.options.temperature);
       }
-      await run(binding);
+      await runStep(binding);
       if (model.inPlaceCache !== true) cache.append(dataOf(binding.outputs), lengths);
       return current.views;
     },
@@ -161,7 +163,9 @@ interface DecodeStep {
   readonly size: number;
   readonly binding: Binding;
   readonly views: readonly RowOutputs[];
-  readonly ids: BigInt64Array;
+  /** 32-bit words of int64 [size], low words first as on every platform of the engine: no BigInt is made per token. */
+  readonly ids: Int32Array;
+  readonly lengthWords: Int32Array;
   readonly lengths: BigInt64Array;
   readonly inverseTemperature: Float32Array;
 }
@@ -181,7 +185,11 @@ function bindStep(
   if (model.inPlaceCache === true)
     for (const name of cacheTensorNames(model)) shared[`new.${name}`] = past[name]!;
   const binding = executable.bind({ ...weights, ...past, ids, lengths, inverseTemperature }, shared);
-  return { size, binding, views: rowViews(binding.outputs), ids, lengths, inverseTemperature };
+  return {
+    ...{ size, binding, views: rowViews(binding.outputs), lengths, inverseTemperature },
+    ids: new Int32Array(ids.buffer),
+    lengthWords: new Int32Array(lengths.buffer),
+  };
 }
 
 const dataOf = (outputs: Outputs): Arrays =>

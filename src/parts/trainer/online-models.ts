@@ -4,7 +4,7 @@ import { ConfigError } from '../../core/errors.ts';
 import { baseNameOf, isAdapterFolder, loadAdapter } from '../../models/adapter-folder.ts';
 import { type LoadedModel, loadModel } from '../../models/checkpoint.ts';
 import { attachLora, isLoraModel, type ModelWithParameters } from '../../models/lora-model.ts';
-import { isScoreModel, scoreModelFrom } from '../../models/score-model.ts';
+import { headModules, isScoreModel, scoreModelFrom } from '../../models/score-model.ts';
 import { type LoraFields, loadToTrain, loraConfigOf, withLora } from './lora-fields.ts';
 import type { Weighted } from './online.ts';
 import { criticFrom } from './run-online.ts';
@@ -113,6 +113,6 @@ const sameSource = (a: string, b: string): boolean => a === b || resolve(a) === 
 function criticFromReward(rewardModel: LoadedModel, config: OnlineModelsConfig): Weighted {
   const { model, parameters } = rewardModel;
   if (isLoraModel(model)) return { model, parameters: parameters.copy() };
-  if (config.lora) return attachLora(rewardModel, loraConfigOf(config, true));
+  if (config.lora) return attachLora(rewardModel, loraConfigOf(config, headModules(rewardModel.model)));
   return scoreModelFrom(rewardModel, {});
 }
