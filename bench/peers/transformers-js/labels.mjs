@@ -72,9 +72,8 @@ try {
     const largest = Math.max(...wanted.map(Math.abs));
     const error = Math.max(...wanted.map((number, at) => Math.abs(number - logits.data[at]))) / largest;
     if (!(error < 1e-5)) failed++;
-    console.log(
-      `${error < 1e-5 ? 'equal ' : 'DIFFER'} ${name}: ${error.toExponential(1)} of the largest logit`,
-    );
+    const verdict = error < 1e-5 ? 'equal ' : 'DIFFER';
+    process.stdout.write(`${verdict} ${name}: ${error.toExponential(1)} of the largest logit\n`);
     await model.dispose();
   }
 } finally {

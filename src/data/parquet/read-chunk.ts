@@ -102,7 +102,7 @@ export async function* readChunk(
       return values;
     });
     const whole = lists ? values.length - 1 : values.length;
-    open = Array.from(values.slice(whole < 0 ? 0 : whole));
+    open = Array.from(values.slice(Math.max(whole, 0)));
     if (whole > 0) yield values.slice(0, whole);
   }
   if (seen !== rows) throw damaged(place, start, `pages of ${seen} rows, not ${rows}`);

@@ -1,9 +1,8 @@
 /** One run of an online method, from a resolved configuration to a saved model. */
 import { basename, dirname, join } from 'node:path';
 import { isLoraModel } from '../../models/lora-model.ts';
-import { checkTokenizerFits, loadTokenizer, type Tokenizer } from '../../tokenizer/index.ts';
+import { checkTokenizerFits, loadTokenizer } from '../../tokenizer/index.ts';
 import type { OnlineMethod } from '../online-method.ts';
-import type { RolloutPrompt } from '../rollout/rollout.ts';
 import { readRewardCard } from '../scorer/reward-card.ts';
 import { rewardModelScorer } from '../scorer/reward-model-scorer.ts';
 import type { Reward } from '../scorer/weighted-scorer.ts';
@@ -19,7 +18,6 @@ import {
   checkpointsKept,
   columnBucket,
   fingerprint,
-  noteReport,
   type RunContext,
   type RunSummary,
   storedTypes,
