@@ -4,6 +4,7 @@ import type { Rng } from '../core/rng.ts';
 import type { Binding, Engine } from '../engine/engine.ts';
 import type { CausalModel } from '../models/causal-model.ts';
 import type { Parameters } from '../nn/parameters.ts';
+import { type BeamOptions, beamSearch } from './beam.ts';
 import { type SlotCache, slotCache } from './cache.ts';
 import { createDecoder, createPrograms, type Decoder, type Programs } from './decoder.ts';
 import { fingerprint } from './fingerprint.ts';
@@ -12,7 +13,7 @@ import type { RowOutputs, SamplingOptions } from './sample.ts';
 
 export type { RowOptions, TokenLogProb } from './row.ts';
 
-export interface GenerateOptions extends RowOptions {
+export interface GenerateOptions extends RowOptions, Partial<BeamOptions> {
   /** Source of randomness: the draw for a token depends on the prompt's key, the sample's index and the token's position only. */
   readonly rng: Rng;
   /** Rows decoded together; 32 when left out. */
@@ -65,6 +66,8 @@ export interface Completion {
   readonly finish: 'stop' | 'length';
   /** The stop token or text that ended it. */
   readonly stop?: number | string | undefined;
+  /** What beam search ranked it by; with `beams`. */
+  readonly score?: number;
   /** Entropy of the model's distribution at each token, nats; with `entropy`. */
   readonly entropies?: number[];
   /** Most likely tokens at each token, likeliest first; with `topLogProbs`. */
@@ -123,35 +126,44 @@ export function createGenerator(options: GeneratorOptions): Generator {
     return packed.programs;
   }
 
+  /** Work with a decoder of that many slots and positions, which may take that many steps. */
+  async function decoding<T>(
+    size: { readonly slots: number; readonly length: number; readonly steps: number },
+    work: (decoder: Decoder) => Promise<T>,
+  ): Promise<T> {
+    // Taken while in use, so that calls at the same time do not share it; kept for the next call afterwards.
+    const cache = slotCache(model, size.slots, Math.min(size.length, model.maxPositions), spare);
+    spare = undefined;
+    const pack = prepack === true || (prepack === 'auto' && size.steps >= packingSteps);
+    const decode = pack ? packedPrograms() : live;
+    const decoder = createDecoder({ model, prefill: live, decode, cache, run });
+    try {
+      return await work(decoder);
+    } finally {
+      decoder.dispose();
+      spare = cache;
+    }
+  }
+
   return {
     time,
     async generate(prompts, options) {
       const start = clock();
       checkRequest(prompts, options, model);
-      const rows = createRows(prompts, options);
-      if (rows.length === 0) return [];
-      const slots = Math.min(options.batchSize ?? 32, rows.length);
-      const longest = Math.max(...rows.map(({ prompt, options }) => prompt.length + options.maxNewTokens));
-      const steps = Math.ceil(rows.reduce((sum, { options }) => sum + options.maxNewTokens, 0) / slots);
-      const length = Math.min(longest, model.maxPositions);
-      // Taken while in use, so that calls at the same time do not share it; kept for the next call afterwards.
-      const cache = slotCache(model, slots, length, spare);
-      spare = undefined;
-      const decoder = createDecoder({
-        model,
-        prefill: live,
-        decode: prepack === true || (prepack === 'auto' && steps >= packingSteps) ? packedPrograms() : live,
-        cache,
-        run,
-      });
       try {
-        await decodeAll(rows, slots, decoder, options, model.maxPositions);
+        if (options.beams !== undefined) return await searchAll(prompts, options, model, decoding);
+        const rows = createRows(prompts, options);
+        if (rows.length === 0) return [];
+        const slots = Math.min(options.batchSize ?? 32, rows.length);
+        const length = Math.max(...rows.map(({ prompt, options }) => prompt.length + options.maxNewTokens));
+        const steps = Math.ceil(rows.reduce((sum, { options }) => sum + options.maxNewTokens, 0) / slots);
+        await decoding({ slots, length, steps }, (decoder) =>
+          decodeAll(rows, slots, decoder, options, model.maxPositions),
+        );
+        return rows.map((row) => completionOf(row, options));
       } finally {
-        decoder.dispose();
-        spare = cache;
         time.total += clock() - start;
       }
-      return rows.map((row) => completionOf(row, options));
     },
     dispose() {
       live.dispose();
@@ -220,6 +232,46 @@ async function decodeAll(
     });
     await report(active);
   }
+}
+
+/** Beam search for every prompt, as many prompts at a time as `batchSize` rows have room for. */
+async function searchAll(
+  prompts: readonly ArrayLike<number>[],
+  options: GenerateOptions,
+  model: CausalModel,
+  decoding: <T>(
+    size: { readonly slots: number; readonly length: number; readonly steps: number },
+    work: (decoder: Decoder) => Promise<T>,
+  ) => Promise<T>,
+): Promise<Completion[]> {
+  const { beams = 1, n = 1, batchSize = 32 } = options;
+  const given = prompts.map((prompt, index) => ({
+    prompt,
+    options: { ...options, ...options.perPrompt?.(index) },
+    room: model.maxPositions - prompt.length,
+  }));
+  const together = Math.max(1, Math.floor(batchSize / beams));
+  const made: Completion[] = [];
+  for (let at = 0; at < given.length; at += together) {
+    const part = given.slice(at, at + together);
+    const steps = Math.max(...part.map(({ options }) => options.maxNewTokens));
+    const length = Math.max(...part.map(({ prompt, options }) => prompt.length + options.maxNewTokens));
+    const found = await decoding({ slots: part.length * beams, length, steps }, (decoder) =>
+      beamSearch(part, decoder, { ...options, beams }, (tokens) => options.onTokens?.(tokens)),
+    );
+    for (const [index, all] of found.entries()) {
+      const completions = all.slice(0, n).map(
+        ({ ids, logProbs, finish, score }): Completion => ({
+          ...{ ids, logProbs, finish, score },
+          samplingLogProbs: ids.map(() => 0),
+          ...(finish === 'stop' ? { stop: ids.at(-1)! } : {}),
+        }),
+      );
+      await options.onCompletions?.(at + index, completions);
+      made.push(...completions);
+    }
+  }
+  return made;
 }
 
 /** Rows of the same prompt in one target, so that it is computed once. */
@@ -291,11 +343,24 @@ export function checkRequest(
       fix: prompt.length === 0 ? 'Give a prompt, or a beginning-of-text token' : 'Shorten the prompt',
     });
   });
-  const { n = 1, batchSize = 32 } = options;
+  const { n = 1, batchSize = 32, beams } = options;
+  if (beams !== undefined) checkBeams(options, beams, n);
   for (const [name, count] of Object.entries({ n, batchSize })) checkCount(name, count);
   prompts.forEach((_, index) => {
     checkRow({ ...options, ...options.perPrompt?.(index) }, model.vocabSize);
   });
+}
+
+/** Beam search keeps the best of what it follows, and knows neither texts nor distributions. */
+function checkBeams(options: GenerateOptions, beams: number, n: number): void {
+  if (n > beams) throw optionError('n', `at most the beams, ${beams}`, String(n));
+  const without = ['stopTexts', 'entropy', 'topLogProbs', 'onToken'] as const;
+  for (const name of without) {
+    const value = options[name];
+    if (value === undefined || value === false || value === 0 || (Array.isArray(value) && value.length === 0))
+      continue;
+    throw optionError(name, 'an option that beam search has', 'one that it has not');
+  }
 }
 
 function checkRow(options: RowOptions & Pick<GenerateOptions, 'decode'>, V: number): void {

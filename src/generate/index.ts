@@ -1,3 +1,4 @@
+export type { BeamOptions } from './beam.ts';
 export * from './best-of.ts';
 export * from './generate.ts';
 export * from './sample.ts';

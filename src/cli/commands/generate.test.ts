@@ -254,6 +254,31 @@ describe('heed generate', () => {
     expect((await one()).topLogProbs).toBeUndefined();
   });
 
+  it('searches with beams and keeps the best', async () => {
+    const greedy = await one('--temperature', '0');
+    const { stdout } = await generate([
+      'The cat',
+      '--json',
+      '--beams',
+      '4',
+      '--n',
+      '3',
+      '--length-penalty',
+      '0',
+    ]);
+    const lines = stdout
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line) as Line & { beamScore: number });
+    const sums = lines.map(({ logProbs }) => logProbs.reduce((a, b) => a + b, 0));
+    expect(lines.map(({ beamScore }) => beamScore)).toEqual(
+      [...sums].sort((a, b) => b - a).map((sum) => expect.closeTo(sum, 4)),
+    );
+    expect(sums[0]).toBeGreaterThanOrEqual(greedy.logProbs.reduce((a, b) => a + b, 0));
+    const { code, stderr } = await generate(['a', '--beams', '2', '--best-of', '2']);
+    expect([code, stderr]).toEqual([2, expect.stringContaining('beam search or best-of, not both')]);
+  });
+
   it('refuses what does not fit, naming the row', async () => {
     const refuses = async (flags: readonly string[], message: RegExp): Promise<void> => {
       const { code, stderr } = await generate(flags);

@@ -7,7 +7,7 @@ import { contentHash, createEncoder, loadRows, type Row, toRows } from '../../da
 import { createEngine } from '../../engine/create-engine.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { fingerprint } from '../../generate/fingerprint.ts';
-import { createGenerator } from '../../generate/index.ts';
+import { type BeamOptions, createGenerator } from '../../generate/index.ts';
 import { type LoadedModel, loadModel } from '../../models/index.ts';
 import { readRewardCard } from '../../parts/scorer/reward-card.ts';
 import { rewardModelScorer } from '../../parts/scorer/reward-model-scorer.ts';
@@ -60,6 +60,17 @@ const config = z.strictObject({
     ),
   }),
   ...samplingFields,
+  ...section('Beam search', {
+    beams: field(z.int().positive().optional(), { aliases: ['numBeams'] }).describe(
+      'search with this many continuations at a time instead of sampling, and keep the best n',
+    ),
+    lengthPenalty: field(z.number().default(1)).describe(
+      'finished continuations are ranked by log-probability ÷ length ^ this: above 0 favours long ones',
+    ),
+    earlyStopping: field(z.enum(['false', 'true', 'never']).default('false')).describe(
+      'true ends when as many as beams are finished; false when none that runs ranks above those at its present length; never also at the length it may still reach',
+    ),
+  }),
   ...section('Run', {
     batchSize: field(z.int().positive().default(32)).describe('completions decoded together'),
     seed: field(z.int().min(0).default(0)).describe('seed of the draws'),
@@ -130,6 +141,7 @@ export const command = defineCommand({
             rng: createRng(settings.seed),
             batchSize: settings.batchSize,
             logprobs: settings.logprobs,
+            search: searchOf(settings),
             onTokens: async (count) => {
               tokens += count;
               stage.update(finished, { 'tokens/s': Math.round((1000 * tokens) / (clock() - begin)) });
@@ -174,13 +186,21 @@ export const command = defineCommand({
 });
 
 /** What can be refused before anything is loaded. */
-function checkUse({ prompt, data, output, resume }: Settings): void {
+function checkUse({ prompt, data, output, resume, beams, bestOf }: Settings): void {
   if ((prompt === undefined) === (data === undefined)) {
     throw new DataError({
       where: 'heed generate',
       expected: 'either a prompt or --data',
       received: prompt === undefined ? 'neither' : 'both',
       fix: 'Write heed generate --model <folder> "text", or name a file of prompts',
+    });
+  }
+  if (beams !== undefined && bestOf !== undefined) {
+    throw new ConfigError({
+      where: '--beams',
+      expected: 'beam search or best-of, not both',
+      received: '--best-of too',
+      fix: 'Leave one out; --n says how many of the beams are kept',
     });
   }
   if (resume && output === undefined) {
@@ -212,6 +232,16 @@ function createJobs(
   }));
 }
 
+/** Beam search where it was asked for. */
+function searchOf({ beams, lengthPenalty, earlyStopping }: Settings): BeamOptions | undefined {
+  if (beams === undefined) return undefined;
+  return {
+    beams,
+    lengthPenalty,
+    earlyStopping: earlyStopping === 'never' ? 'never' : earlyStopping === 'true',
+  };
+}
+
 const samplingOf = (settings: Settings): SamplingSettings =>
   Object.fromEntries(
     Object.keys(samplingFields).map((name) => [name, settings[name as keyof SamplingSettings]]),
@@ -224,6 +254,7 @@ function runOf(
   { parameters }: LoadedModel,
 ): Record<string, unknown> {
   const { model, adapter, quantize, n, bestOf, reward, logprobs, seed } = settings;
+  const search = searchOf(settings);
   const weights = fingerprint(Object.values(parameters.arrays()) as (Float32Array | Uint8Array)[]);
   const prompts = contentHash(jobs.map(({ prompt, row }) => [prompt.ids, row.columns.sampling ?? null]));
   return {
@@ -236,6 +267,7 @@ function runOf(
     reward,
     logprobs,
     seed,
+    search,
     ...samplingOf(settings),
     prompts,
   };
