@@ -145,6 +145,7 @@ export const command = defineCommand({
             onTokens: async (count) => {
               tokens += count;
               stage.update(finished, { 'tokens/s': Math.round((1000 * tokens) / (clock() - begin)) });
+              signal.throwIfAborted();
               // The engine runs on this thread: signals come in only when it is given way to.
               if (clock() - paused < 50) return;
               await new Promise((resolve) => setImmediate(resolve));
