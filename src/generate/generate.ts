@@ -354,7 +354,7 @@ export function checkRequest(
 /** Beam search keeps the best of what it follows, and knows neither texts nor distributions. */
 function checkBeams(options: GenerateOptions, beams: number, n: number): void {
   if (n > beams) throw optionError('n', `at most the beams, ${beams}`, String(n));
-  const without = ['stopTexts', 'entropy', 'topLogProbs', 'onToken'] as const;
+  const without = ['stopTexts', 'entropy', 'topLogProbs', 'onToken', 'constraint'] as const;
   for (const name of without) {
     const value = options[name];
     if (value === undefined || value === false || value === 0 || (Array.isArray(value) && value.length === 0))

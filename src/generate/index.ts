@@ -1,5 +1,6 @@
 export type { BeamOptions } from './beam.ts';
 export * from './best-of.ts';
+export * from './constraint/index.ts';
 export * from './generate.ts';
 export * from './sample.ts';
 export * from './session.ts';

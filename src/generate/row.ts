@@ -1,6 +1,7 @@
 /** One completion in the making: draws its tokens, and decides when it ends. */
 import { NumericError } from '../core/errors.ts';
 import type { HostTensor } from '../core/host-tensor.ts';
+import type { ConstraintState } from './constraint/constraint.ts';
 import type { Completion, GenerateOptions, TokenEvent } from './generate.ts';
 import {
   type Draw,
@@ -36,6 +37,8 @@ export interface Row {
   readonly topLogProbs: (readonly TokenLogProb[])[];
   finish: Completion['finish'] | undefined;
   stop: Completion['stop'];
+  /** Where the completion stands in its constraint, if it has one. */
+  state: ConstraintState | undefined;
 }
 
 /** A row without tokens. */
@@ -55,6 +58,7 @@ export function createRow(
     topLogProbs: [],
     finish: undefined,
     stop: undefined,
+    state: options.constraint?.start,
   };
 }
 
@@ -115,7 +119,9 @@ export function extend(row: Row, outputs: RowOutputs, options: CommonOptions, ro
     row.stop = token;
   } else {
     row.stop = endingText(row, options.decode);
-    if (row.stop !== undefined) row.finish = 'stop';
+    row.state = row.state?.next(token);
+    const complete = row.state?.mayEnd === true && row.state.allowed.length === 0;
+    if (row.stop !== undefined || complete) row.finish = 'stop';
     else if (room <= 1 || row.ids.length >= row.options.maxNewTokens) row.finish = 'length';
   }
   if (options.onToken === undefined) return;
@@ -140,6 +146,7 @@ function draw(row: Row, outputs: RowOutputs, { rng }: CommonOptions): Draw {
     prompt: row.prompt,
     ids,
     stopIds: sampling.stopIds,
+    state: row.state,
   });
 }
 

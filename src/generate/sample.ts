@@ -1,5 +1,6 @@
 /** Choosing a token from a distribution. */
 import { NumericError } from '../core/errors.ts';
+import { type Constraint, type ConstraintState, keepAllowed } from './constraint/constraint.ts';
 
 export interface SamplingOptions {
   /** 0 takes the most likely token; otherwise the logits are divided by it. */
@@ -22,6 +23,8 @@ export interface SamplingOptions {
   readonly logitBias?: ReadonlyMap<number, number> | undefined;
   /** No stop token is drawn before the completion has this many tokens; 0 by default. */
   readonly minNewTokens?: number | undefined;
+  /** What the completion must be. It ends where nothing may follow; stop tokens are drawn only where it may end. */
+  readonly constraint?: Constraint | undefined;
 }
 
 type Truncation = Pick<SamplingOptions, 'topK' | 'topP' | 'minP' | 'typicalP'>;
@@ -43,6 +46,7 @@ export function isPlain(options: SamplingOptions, made: number): boolean {
     (options.frequencyPenalty ?? 0) === 0 &&
     (options.presencePenalty ?? 0) === 0 &&
     (options.logitBias?.size ?? 0) === 0 &&
+    options.constraint === undefined &&
     (options.minNewTokens ?? 0) <= made
   );
 }
@@ -159,11 +163,13 @@ export interface DrawContext {
   /** The completion so far. */
   readonly ids: readonly number[];
   readonly stopIds: ReadonlySet<number>;
+  /** Where the completion stands in the constraint. */
+  readonly state?: ConstraintState | undefined;
 }
 
 /**
  * Draws a token from logits under all options, in this order: repetition, frequency and presence penalties, bias, forbidden
- * stop tokens, temperature, truncation. Greedy draws have log-probability 0: the distribution is a point.
+ * stop tokens, constraint, temperature, truncation. Greedy draws have log-probability 0: the distribution is a point.
  *
  * @param logits one row, [V]
  * @param u uniform number in [0, 1)
@@ -197,7 +203,7 @@ export function drawWithOptions(
 export function adjust(
   logits: Float32Array,
   options: SamplingOptions,
-  { prompt, ids, stopIds }: DrawContext,
+  { prompt, ids, stopIds, state }: DrawContext,
 ): Float64Array {
   const { repetitionPenalty = 1, frequencyPenalty = 0, presencePenalty = 0, minNewTokens = 0 } = options;
   const scores = Float64Array.from(logits);
@@ -212,7 +218,7 @@ export function adjust(
     for (const token of new Set(ids)) scores[token] = scores[token]! - presencePenalty;
   for (const [token, bias] of options.logitBias ?? []) scores[token] = scores[token]! + bias;
   if (ids.length < minNewTokens) for (const token of stopIds) scores[token] = Number.NEGATIVE_INFINITY;
-  return scores;
+  return state === undefined ? scores : keepAllowed(scores, state, stopIds);
 }
 
 /** The k highest of `values`, in no particular order; of equals at the border, the lowest indices. */

@@ -7,7 +7,7 @@ import { contentHash, createEncoder, loadRows, type Row, toRows } from '../../da
 import { createEngine } from '../../engine/create-engine.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { fingerprint } from '../../generate/fingerprint.ts';
-import { type BeamOptions, createGenerator } from '../../generate/index.ts';
+import { type BeamOptions, createGenerator, textConstraints } from '../../generate/index.ts';
 import { type LoadedModel, loadModel } from '../../models/index.ts';
 import { readRewardCard } from '../../parts/scorer/reward-card.ts';
 import { rewardModelScorer } from '../../parts/scorer/reward-model-scorer.ts';
@@ -90,6 +90,8 @@ export const command = defineCommand({
     'generate --model runs/sft/model --data prompts.jsonl --output out.jsonl --resume',
     'generate --model runs/sft/model --data prompts.jsonl --n 1 --best-of 8 --reward runs/rm/model',
     'generate --model runs/sft/model "Colors:" --stop \'["\\n\\n", "User:"]\' --logprobs 5',
+    'generate --model runs/sft/model "Sentiment:" --choice \'[" good", " bad"]\'',
+    'generate --model runs/sft/model "A recipe:" --json-schema recipe.json',
   ],
   async run(settings, { output, progress, clock, interruptible }) {
     checkUse(settings);
@@ -225,12 +227,27 @@ function createJobs(
   tokenizer: Tokenizer,
 ): Job[] {
   const encoder = createEncoder(tokenizer, { maxLength: model.maxPositions });
+  const constraints = textConstraints(tokenizer);
   return rows.map((row, index) => ({
     index,
     row,
     prompt: encoder.prompt(row),
-    options: rowOptions({ ...samplingOf(settings), ...rowSettings(row) }, tokenizer),
+    options: rowOptions(
+      { ...samplingOf(settings), ...constrained(rowSettings(row), settings) },
+      tokenizer,
+      constraints,
+    ),
   }));
+}
+
+/** A row with a constraint of its own has that alone. */
+function constrained(
+  own: ReturnType<typeof rowSettings>,
+  { choice, regex, jsonSchema }: Settings,
+): ReturnType<typeof rowSettings> {
+  const constraint = { choice: own.choice, regex: own.regex, jsonSchema: own.jsonSchema };
+  const given = Object.values(constraint).some((value) => value !== undefined);
+  return { ...own, ...(given ? constraint : { choice, regex, jsonSchema }) };
 }
 
 /** Beam search where it was asked for. */
