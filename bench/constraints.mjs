@@ -36,7 +36,9 @@ textConstraints(tokenizer)({ regex: 'a' });
 print(`vocabulary of ${tokenizer.vocabSize} read in ${(clock() - begin).toFixed(0)} ms\n`);
 const make = textConstraints(tokenizer);
 make({ regex: 'a' });
-print('| constraint | make, ms | first mask, ms | tokens | host, µs per token | tokens/s |\n|---|---:|---:|---:|---:|---:|');
+print(
+  '| constraint | make, ms | first mask, ms | tokens | host, µs per token | tokens/s |\n|---|---:|---:|---:|---:|---:|',
+);
 for (const [name, spec] of specs) {
   let start = clock();
   const constraint = make(spec);

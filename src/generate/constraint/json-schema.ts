@@ -19,10 +19,10 @@ interface Context {
 const annotations = ['title', 'description', 'default', 'examples', 'deprecated', 'readOnly', 'writeOnly'];
 const annotationKeys = new Set([...annotations, '$schema', '$id', '$comment', '$defs', 'definitions']);
 
-const escape = '\\\\(?:["\\\\/bfnrt])';
+const escaped = '\\\\(?:["\\\\/bfnrt])';
 const unicodeEscape = '\\\\u[0-9a-fA-F]{4}';
 const plain = '[^"\\\\\\u0000-\\u001f]';
-const stringBody = `(?:${plain}|${escape}|${unicodeEscape})*`;
+const stringBody = `(?:${plain}|${escaped}|${unicodeEscape})*`;
 /** Digits are bounded, or a model may write them for ever: what a double holds exactly. */
 const digits = 15;
 const natural = `(?:0|[1-9][0-9]{0,${digits - 1}})`;
@@ -143,7 +143,7 @@ function stringRegex(schema: Json, { at }: Context): string {
   if (pattern !== undefined) return `"${patternBody(String(pattern), `${at}/pattern`)}"`;
   if (!bounded) return `"${stringBody}"`;
   // An escaped surrogate would count as half a character.
-  return `"(?:${plain}|${escape}){${least},${most ?? ''}}"`;
+  return `"(?:${plain}|${escaped}){${least},${most ?? ''}}"`;
 }
 
 /** A pattern, which may lie anywhere in the string, among strings that need no escapes. */
