@@ -4,7 +4,8 @@ import type { Arrays, Binding, Engine, Executable } from '../engine/engine.ts';
 import { createProgramCache, type ProgramCache } from '../engine/program-cache.ts';
 import type { CausalModel } from '../models/causal-model.ts';
 import type { SlotCache } from './cache.ts';
-import { cacheTensorNames, decodeProgram, prefillProgram } from './programs.ts';
+import { cacheTensorNames, decodeProgram, type PrefillShape, prefillProgram } from './programs.ts';
+import { layoutPrompts } from './prompt-layout.ts';
 import { rowViews } from './row.ts';
 import type { RowOutputs } from './sample.ts';
 
@@ -12,7 +13,7 @@ type Outputs = Readonly<Record<string, HostTensor>>;
 
 /** Programs over live weights, or over weights frozen into them. */
 export interface Programs {
-  prefill(rows: number, tokens: number): Promise<Executable>;
+  prefill(shape: PrefillShape): Promise<Executable>;
   decode(rows: number, positions: number): Promise<Executable>;
   /** Weights to bind: none when they are frozen. */
   readonly weights: Arrays;
@@ -33,7 +34,11 @@ export function createPrograms(
   const options = frozen ? { constants: weights } : {};
   return {
     weights: frozen ? {} : weights,
-    prefill: (B, T) => cache.get(`prefill ${B}×${T}`, () => prefillProgram(model, B, T), options),
+    prefill(shape) {
+      const { prompts, rows, columns, packed } = shape;
+      const name = `prefill ${prompts} in ${rows}×${columns}${packed ? ' packed' : ''}`;
+      return cache.get(name, () => prefillProgram(model, shape), options);
+    },
     decode: (B, M) => cache.get(`decode ${B}×${M}`, () => decodeProgram(model, B, M), options),
     dispose: () => cache.dispose(),
   };
@@ -87,32 +92,44 @@ export function createDecoder(options: DecoderOptions): Decoder {
 
   return {
     async prefill(targets, visit) {
-      const B = powerOfTwo(targets.length);
+      const P = powerOfTwo(targets.length);
       const prompts = targets.map(([first]) => first!.row.prompt);
-      const T = Math.min(padded(Math.max(...prompts.map(({ length }) => length))), model.maxPositions);
-      const executable = await options.prefill.prefill(B, T);
-      const ids = new BigInt64Array(B * T);
-      prompts.forEach((prompt, row) => {
-        for (let t = 0; t < prompt.length; t++) ids[row * T + t] = BigInt(prompt[t]!);
+      const layout = layoutPrompts(
+        prompts.map(({ length }) => length),
+        model.maxPositions,
+        padded,
+      );
+      const { rows, columns, packed, places } = layout;
+      const executable = await options.prefill.prefill({ prompts: P, rows, columns, packed });
+      const size = rows * columns;
+      const ids = new BigInt64Array(size);
+      const positions = BigInt64Array.from(ids, (_, i) => BigInt(i % columns));
+      const segments = new Int32Array(packed ? size : 0);
+      const last = new BigInt64Array(P);
+      prompts.forEach((prompt, index) => {
+        const from = places[index]!.row * columns + places[index]!.start;
+        for (let t = 0; t < prompt.length; t++) {
+          ids[from + t] = BigInt(prompt[t]!);
+          positions[from + t] = BigInt(t);
+        }
+        if (packed) segments.fill(index + 1, from, from + prompt.length);
+        last[index] = BigInt(from + prompt.length - 1);
       });
       const binding = executable.bind({
         ...options.prefill.weights,
-        ids,
-        positions: BigInt64Array.from(ids, (_, i) => BigInt(i % T)),
-        last: BigInt64Array.from({ length: B }, (_, row) =>
-          BigInt(row * T + (prompts[row]?.length ?? 1) - 1),
-        ),
-        inverseTemperature: Float32Array.from({ length: B }, (_, row) =>
-          inverse(targets[row]?.[0]?.row.options.temperature ?? 1),
+        ...{ ids, positions, last, ...(packed ? { segments } : {}) },
+        inverseTemperature: Float32Array.from({ length: P }, (_, index) =>
+          inverse(targets[index]?.[0]?.row.options.temperature ?? 1),
         ),
       });
       try {
         await run(binding);
         const arrays = dataOf(binding.outputs);
         const views = rowViews(binding.outputs);
-        targets.forEach((copies, row) => {
-          for (const { slot } of copies) cache.fill(slot, arrays, row, prompts[row]!.length);
-          visit(views[row]!, row);
+        targets.forEach((copies, index) => {
+          const entries = { ...places[index]!, length: prompts[index]!.length, columns };
+          for (const { slot } of copies) cache.fill(slot, arrays, entries);
+          visit(views[index]!, index);
         });
       } finally {
         binding.dispose();
@@ -124,11 +141,11 @@ export function createDecoder(options: DecoderOptions): Decoder {
         current?.binding.dispose();
         current = bindStep(model, executable, options.decode.weights, cache, rows.length);
       }
-      const { ids, lengths, inverseTemperature, binding } = current;
+      const { ids, lengths, lengthWords, inverseTemperature, binding } = current;
       for (let slot = 0; slot < rows.length; slot++) {
         const row = rows[slot];
-        ids[slot] = row === undefined ? 0n : BigInt(row.ids.at(-1)!);
-        lengths[slot] = row === undefined ? 0n : BigInt(row.prompt.length + row.ids.length - 1);
+        ids[2 * slot] = row === undefined ? 0 : row.ids.at(-1)!;
+        lengthWords[2 * slot] = row === undefined ? 0 : row.prompt.length + row.ids.length - 1;
         inverseTemperature[slot] = row === undefined ? 1 : inverse(row.options.temperature);
       }
       await run(binding);
@@ -144,7 +161,9 @@ interface DecodeStep {
   readonly size: number;
   readonly binding: Binding;
   readonly views: readonly RowOutputs[];
-  readonly ids: BigInt64Array;
+  /** 32-bit words of int64 [size], low words first as on every platform of the engine: no BigInt is made per token. */
+  readonly ids: Int32Array;
+  readonly lengthWords: Int32Array;
   readonly lengths: BigInt64Array;
   readonly inverseTemperature: Float32Array;
 }
@@ -164,7 +183,11 @@ function bindStep(
   if (model.inPlaceCache === true)
     for (const name of cacheTensorNames(model)) shared[`new.${name}`] = past[name]!;
   const binding = executable.bind({ ...weights, ...past, ids, lengths, inverseTemperature }, shared);
-  return { size, binding, views: rowViews(binding.outputs), ids, lengths, inverseTemperature };
+  return {
+    ...{ size, binding, views: rowViews(binding.outputs), lengths, inverseTemperature },
+    ids: new Int32Array(ids.buffer),
+    lengthWords: new Int32Array(lengths.buffer),
+  };
 }
 
 const dataOf = (outputs: Outputs): Arrays =>

@@ -9,6 +9,7 @@ import type { Optimizer } from '../../optim/optimizer.ts';
 import { type RolloutRecord, rolloutRecords } from '../rollout/record.ts';
 import { type RolloutPrompt, scoreItem, type Trace } from '../rollout/rollout.ts';
 import { type Score, type Scorer, scoreAll } from '../scorer/scorer.ts';
+import { type PartScore, rewardMetrics } from '../scorer/weighted-scorer.ts';
 import type { PolicyGradientStep } from '../step/policy-gradient.ts';
 import type { Watch } from './learner-watch.ts';
 import { learn, openModels, readBatch, sampleBatch } from './online-iteration.ts';
@@ -148,7 +149,11 @@ export async function trainOnline(options: OnlineOptions): Promise<OnlineResult>
       const started = clock();
       const sampled = await sampleBatch(options, models, iteration);
       const afterSampling = clock();
-      const scores = await scoreAll(options.scorer, sampled.map(scoreItem));
+      const parts = new Map<string, readonly PartScore[]>();
+      const scores = await scoreAll(options.scorer, sampled.map(scoreItem), {
+        iteration,
+        onPart: (name, scored) => void parts.set(name, scored),
+      });
       hooks.rollouts?.(iteration, sampled, scores);
       const batch = await readBatch(models, sampled, scores, step.temperature, iteration);
       const { updates, metrics, kl, outcomes } = step.estimate(batch, controller.coefficient);
@@ -180,6 +185,7 @@ export async function trainOnline(options: OnlineOptions): Promise<OnlineResult>
         episode: counters.episodes,
         eps: (1000 * sampled.length) / Math.max(ended - started, 1e-3),
         ...metrics,
+        ...Object.assign({}, ...Array.from(parts, ([name, scored]) => rewardMetrics(name, scored))),
         ...learned,
         'objective/unscored': sampled.length - batch.traces.length,
         num_tokens: counters.tokens,
