@@ -91,10 +91,17 @@ type CommonOptions = Pick<GenerateOptions, 'rng' | 'entropy' | 'topLogProbs' | '
  * Adds the next token to an unfinished row and ends it when it is complete.
  *
  * @param room tokens that still fit into the model's context
+ * @param drawn the token; drawn here when left out
  * @throws NumericError when the model's logits are NaN
  */
-export function extend(row: Row, outputs: RowOutputs, options: CommonOptions, room: number): void {
-  const { token, logProb: samplingLogProb } = draw(row, outputs, options);
+export function extend(
+  row: Row,
+  outputs: RowOutputs,
+  options: CommonOptions,
+  room: number,
+  drawn: Draw = draw(row, outputs, options),
+): void {
+  const { token, logProb: samplingLogProb } = drawn;
   let highest = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < outputs.peaks.length; i++) highest = Math.max(highest, outputs.peaks[i]!);
   const logNormalizer = highest + outputs.logTotal[0]!;
@@ -138,9 +145,7 @@ function draw(row: Row, outputs: RowOutputs, { rng }: CommonOptions): Draw {
   const { options: sampling, ids } = row;
   const plain = isPlain(sampling, ids.length);
   if (plain && sampling.temperature === 0) return { token: greedyByBlock(outputs), logProb: 0 };
-  // Sample 0 has the counters of a generator without samples.
-  const counters = row.sampleIndex === 0 ? [row.key, ids.length] : [row.key, ids.length, row.sampleIndex];
-  const u = sampling.temperature === 0 ? 0 : rng.uniform(...counters);
+  const u = sampling.temperature === 0 ? 0 : rng.uniform(...counters(row, ids.length));
   if (plain) return drawByBlock(outputs, u);
   return drawWithOptions(outputs.logits, u, sampling, {
     prompt: row.prompt,
@@ -148,6 +153,11 @@ function draw(row: Row, outputs: RowOutputs, { rng }: CommonOptions): Draw {
     stopIds: sampling.stopIds,
     state: row.state,
   });
+}
+
+/** What the draw of a token depends on. Sample 0 has the counters of a generator without samples. */
+export function counters({ key, sampleIndex }: Row, position: number): number[] {
+  return sampleIndex === 0 ? [key, position] : [key, position, sampleIndex];
 }
 
 /** −Σ p log p of a row of logits, nats. */

@@ -183,20 +183,55 @@ export function drawWithOptions(
   context: DrawContext,
 ): Draw {
   const scores = adjust(logits, options, context);
-  const highest = peakOf(scores);
-  if (!Number.isFinite(highest)) {
-    throw new NumericError({
-      where: 'drawWithOptions',
-      expected: 'a token with a finite logit',
-      received: `a highest logit of ${highest}`,
-      fix: 'Allow at least one token that is not a stop token; check the weights for NaN',
-    });
-  }
+  const highest = finitePeak(scores);
   if (options.temperature === 0) return { token: scores.indexOf(highest), logProb: 0 };
-  for (let i = 0; i < scores.length; i++) scores[i] = Math.exp((scores[i]! - highest) / options.temperature);
+  const probs = softmax(scores, highest, options.temperature);
+  return drawFrom(probs, truncate(probs, options), u);
+}
+
+/**
+ * The distribution that `drawWithOptions` draws from, [V]: probabilities that sum to 1; a point at temperature 0.
+ *
+ * @throws NumericError when no token is left or a logit is not a number
+ */
+export function samplingDistribution(
+  logits: Float32Array,
+  options: SamplingOptions,
+  context: DrawContext,
+): Float64Array {
+  const scores = adjust(logits, options, context);
+  const highest = finitePeak(scores);
+  if (options.temperature === 0) {
+    const point = new Float64Array(scores.length);
+    point[scores.indexOf(highest)] = 1;
+    return point;
+  }
+  const probs = softmax(scores, highest, options.temperature);
+  const kept = truncate(probs, options);
+  if (kept === undefined) return probs;
+  const total = sumOf(probs, kept);
+  const left = new Float64Array(probs.length);
+  for (const token of kept) left[token] = probs[token]! / total;
+  return left;
+}
+
+/** Probabilities of scores at a temperature, in their place. */
+function softmax(scores: Float64Array, highest: number, temperature: number): Float64Array {
+  for (let i = 0; i < scores.length; i++) scores[i] = Math.exp((scores[i]! - highest) / temperature);
   const total = sumOf(scores, undefined);
   for (let i = 0; i < scores.length; i++) scores[i] = scores[i]! / total;
-  return drawFrom(scores, truncate(scores, options), u);
+  return scores;
+}
+
+function finitePeak(scores: Float64Array): number {
+  const highest = peakOf(scores);
+  if (Number.isFinite(highest)) return highest;
+  throw new NumericError({
+    where: 'drawWithOptions',
+    expected: 'a token with a finite logit',
+    received: `a highest logit of ${highest}`,
+    fix: 'Allow at least one token that is not a stop token; check the weights for NaN',
+  });
 }
 
 /** Logits after penalties, bias and forbidden stop tokens. */

@@ -312,6 +312,25 @@ describe('heed generate', () => {
     ]);
   });
 
+  it('guesses without changing greedy completions, by look-up and with a draft model', async () => {
+    const plain = await one('--temperature', '0');
+    for (const flags of [[], ['--draft', join(models, 'text')]]) {
+      const { stdout, stderr } = await generate([
+        'The cat',
+        '--json',
+        '--temperature',
+        '0',
+        '--speculate',
+        '3',
+        ...flags,
+      ]);
+      expect((JSON.parse(stdout) as Line).ids).toEqual(plain.ids);
+      if (flags.length > 0) expect(stderr).toMatch(/"guessed":\d+/);
+    }
+    const { code, stderr } = await generate(['a', '--draft', join(models, 'text')]);
+    expect([code, stderr]).toEqual([2, expect.stringContaining('--draft: expected --speculate')]);
+  });
+
   it('refuses what does not fit, naming the row', async () => {
     const refuses = async (flags: readonly string[], message: RegExp): Promise<void> => {
       const { code, stderr } = await generate(flags);

@@ -71,6 +71,14 @@ const config = z.strictObject({
       'true ends when as many as beams are finished; false when none that runs ranks above those at its present length; never also at the length it may still reach',
     ),
   }),
+  ...section('Speculative decoding', {
+    speculate: field(z.int().min(0).max(64).default(0)).describe(
+      'guess this many tokens at a time and check them in one pass; the distribution of completions stays the same',
+    ),
+    draft: field(z.string().optional(), { placeholder: 'folder' }).describe(
+      'smaller model with the same tokenizer that guesses; default: what prompt and completion say already',
+    ),
+  }),
   ...section('Run', {
     batchSize: field(z.int().positive().default(32)).describe('completions decoded together'),
     seed: field(z.int().min(0).default(0)).describe('seed of the draws'),
@@ -102,10 +110,11 @@ export const command = defineCommand({
     });
     const tokenizer = await loadTokenizer(settings.tokenizer ?? settings.model);
     checkTokenizerFits(tokenizer, { vocabSize: loaded.model.vocabSize, where: settings.model });
+    const draft = settings.draft === undefined ? undefined : await loadModel(settings.draft);
     const jobs = createJobs(await readPrompts(settings), settings, loaded, tokenizer);
 
     const engine = await createEngine(settings.threads === undefined ? {} : { threads: settings.threads });
-    const generator = createGenerator({ engine, ...loaded, clock });
+    const generator = createGenerator({ engine, ...loaded, clock, draft });
     let scorer: Scorer | undefined;
     let results: ResultFile | undefined;
     try {
@@ -144,6 +153,7 @@ export const command = defineCommand({
             batchSize: settings.batchSize,
             logprobs: settings.logprobs,
             search: searchOf(settings),
+            speculate: settings.speculate,
             onTokens: async (count) => {
               tokens += count;
               stage.update(finished, { 'tokens/s': Math.round((1000 * tokens) / (clock() - begin)) });
@@ -171,7 +181,8 @@ export const command = defineCommand({
         progress.note(`${finished} of ${jobs.length} prompts are done${saved}`);
         return 130;
       }
-      stage.update(finished);
+      const { guessed = 0, kept = 0 } = generator.speculated ?? {};
+      stage.update(finished, guessed === 0 ? {} : { guessed, kept });
       stage.end();
       if (results !== undefined) {
         await results.finish();
@@ -189,13 +200,21 @@ export const command = defineCommand({
 });
 
 /** What can be refused before anything is loaded. */
-function checkUse({ prompt, data, output, resume, beams, bestOf }: Settings): void {
+function checkUse({ prompt, data, output, resume, beams, bestOf, draft, speculate }: Settings): void {
   if ((prompt === undefined) === (data === undefined)) {
     throw new DataError({
       where: 'heed generate',
       expected: 'either a prompt or --data',
       received: prompt === undefined ? 'neither' : 'both',
       fix: 'Write heed generate --model <folder> "text", or name a file of prompts',
+    });
+  }
+  if (draft !== undefined && speculate === 0) {
+    throw new ConfigError({
+      where: '--draft',
+      expected: '--speculate, the tokens to guess at a time',
+      received: 'none',
+      fix: 'Add --speculate 4',
     });
   }
   if (beams !== undefined && bestOf !== undefined) {
@@ -271,7 +290,7 @@ function runOf(
   jobs: readonly Job[],
   { parameters }: LoadedModel,
 ): Record<string, unknown> {
-  const { model, adapter, quantize, n, bestOf, reward, logprobs, seed } = settings;
+  const { model, adapter, quantize, n, bestOf, reward, logprobs, seed, speculate, draft } = settings;
   const search = searchOf(settings);
   const weights = fingerprint(Object.values(parameters.arrays()) as (Float32Array | Uint8Array)[]);
   const prompts = contentHash(jobs.map(({ prompt, row }) => [prompt.ids, row.columns.sampling ?? null]));
@@ -285,6 +304,8 @@ function runOf(
     reward,
     logprobs,
     seed,
+    speculate,
+    draft,
     search,
     ...samplingOf(settings),
     prompts,

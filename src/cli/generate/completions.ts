@@ -38,6 +38,8 @@ export interface CompleteOptions {
   readonly logprobs?: number | undefined;
   /** Beam search instead of sampling. */
   readonly search?: BeamOptions | undefined;
+  /** Tokens to guess at a time. */
+  readonly speculate?: number | undefined;
   /** Awaited after each step. */
   readonly onTokens: (tokens: number) => Promise<void>;
   /** Awaited with the records of a row, best first. */
@@ -46,7 +48,8 @@ export interface CompleteOptions {
 
 /** Completes all jobs. @throws whatever `onTokens` throws, which ends it */
 export async function completeJobs(jobs: readonly Job[], options: CompleteOptions): Promise<void> {
-  const { generator, tokenizer, rng, batchSize, keep, samples, scorer, logprobs, search } = options;
+  const { generator, tokenizer, rng, batchSize, keep, samples, scorer, logprobs, search, speculate } =
+    options;
   const [first] = jobs;
   if (first === undefined) return;
   const decode = (ids: readonly number[]): string => tokenizer.decode(ids);
@@ -56,6 +59,7 @@ export async function completeJobs(jobs: readonly Job[], options: CompleteOption
       ...first.options,
       ...{ rng, batchSize, decode, n: samples },
       ...search,
+      speculate,
       keys: jobs.map(({ index }) => index),
       perPrompt: (at) => jobs[at]!.options,
       onTokens: options.onTokens,

@@ -161,7 +161,7 @@ function patternBody(pattern: string, at: string): string {
 function arrayRegex(schema: Json, inner: (key: string) => Context): string {
   const first = schema.prefixItems === undefined ? [] : listAt(schema.prefixItems, inner('prefixItems'));
   const head = first.map((one, i) => regexOf(one, inner(`prefixItems/${i}`)));
-  const least = countAt(schema.minItems, head.length > 0 ? head.length : 0, inner('minItems').at)!;
+  const least = countAt(schema.minItems, head.length, inner('minItems').at)!;
   const most = countAt(schema.maxItems, head.length > 0 ? head.length : undefined, inner('maxItems').at);
   if (head.length > 0) {
     if (schema.items !== undefined && schema.items !== false)

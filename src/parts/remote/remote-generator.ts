@@ -51,7 +51,7 @@ type Choice = z.output<typeof choiceSchema>;
  * truncation, no penalties) or greedy, and NaN otherwise.
  *
  * @throws DataError when the server returns no token ids and there is no `encode`, or answers in another form
- * @throws ConfigError for options that a server cannot be asked for: `entropy`, `topLogProbs`, `beams`, `constraint`
+ * @throws ConfigError for options that a server cannot be asked for: `entropy`, `topLogProbs`, `beams`, `constraint`, `speculate`
  */
 export function createRemoteGenerator(options: RemoteGeneratorOptions): Generator {
   const { client, model, encode, clock = () => 0 } = options;
@@ -90,7 +90,9 @@ export function createRemoteGenerator(options: RemoteGeneratorOptions): Generato
 }
 
 function refuseLocal(options: GenerateOptions): void {
-  const name = (['entropy', 'topLogProbs', 'beams', 'constraint'] as const).find((key) => options[key]);
+  const name = (['entropy', 'topLogProbs', 'beams', 'constraint', 'speculate'] as const).find(
+    (key) => options[key],
+  );
   if (name === undefined) return;
   throw new ConfigError({
     where: `generate(${name})`,
