@@ -4,4 +4,6 @@ export { ppo } from './online/ppo.ts';
 export { rloo } from './online/rloo.ts';
 export { dpo } from './preference/dpo.ts';
 export { btRm } from './reward/bt-rm.ts';
+export { prm } from './reward/prm.ts';
+export { regressionRm } from './reward/regression-rm.ts';
 export { sft } from './supervised/sft.ts';
