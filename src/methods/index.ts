@@ -2,7 +2,12 @@
 export { grpo } from './online/grpo.ts';
 export { ppo } from './online/ppo.ts';
 export { rloo } from './online/rloo.ts';
+export { bco } from './preference/bco.ts';
+export { cpo } from './preference/cpo.ts';
 export { dpo } from './preference/dpo.ts';
+export { kto } from './preference/kto.ts';
+export { orpo } from './preference/orpo.ts';
+export { simpo } from './preference/simpo.ts';
 export { btRm } from './reward/bt-rm.ts';
 export { prm } from './reward/prm.ts';
 export { regressionRm } from './reward/regression-rm.ts';

@@ -65,6 +65,7 @@ export interface TrainMethod<S extends ConfigSchema = ConfigSchema, E = unknown>
     | 'language modeling or prompt-completion'
     | 'prompt-completion'
     | 'preference'
+    | 'unpaired preference or preference'
     | 'stepwise supervision';
   readonly config: S;
   readonly needs: readonly Role[];

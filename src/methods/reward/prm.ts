@@ -93,7 +93,7 @@ export const prm = defineMethod<typeof config, Example>({
     };
     return encodeRows(rows, encode, { refused });
   },
-  build: () => processStep(),
+  build: () => processStep<Example>(),
   async finish(context) {
     const { maxLength, stepSeparator, aggregate, evaluationBatchSize } = context.config;
     const heldOut = context.evaluation.length > 0;

@@ -71,7 +71,7 @@ interface ProcessInputs {
   readonly mask: Tensor;
 }
 
-export function processStep(): TrainStep<SteppedSequence> {
+export function processStep<E extends SteppedSequence = SteppedSequence>(): TrainStep<E> {
   const labelled = ({ steps }: SteppedSequence) => steps.filter(({ label }) => label !== undefined);
   return {
     columns: ({ ids }) => ids.length,

@@ -35,7 +35,7 @@ interface RatingInputs extends SequenceInputs {
 }
 
 /** @param attributes A: numbers of the head */
-export function ratingStep(attributes: number): TrainStep<RatedSequence> {
+export function ratingStep<E extends RatedSequence = RatedSequence>(attributes: number): TrainStep<E> {
   return {
     columns: ({ ids }) => ids.length,
     weight: ({ ratings }) => ratings.filter((rating) => rating !== undefined).length,

@@ -1,13 +1,11 @@
 /** One run of an online method, from a resolved configuration to a saved model. */
-import { basename, join } from 'node:path';
-import { createEncoder, encodeRows } from '../../data/index.ts';
+import { basename, dirname, join } from 'node:path';
 import { isLoraModel } from '../../models/lora-model.ts';
-import { checkTokenizerFits, loadTokenizer, type Tokenizer } from '../../tokenizer/index.ts';
+import { checkTokenizerFits, loadTokenizer } from '../../tokenizer/index.ts';
 import type { OnlineMethod } from '../online-method.ts';
-import type { RolloutPrompt } from '../rollout/rollout.ts';
 import { openRewardModel } from '../scorer/open-reward-model.ts';
 import type { Reward } from '../scorer/weighted-scorer.ts';
-import { readTrainingRows } from './data-fields.ts';
+import { loadPrompts } from './load-prompts.ts';
 import type { OnlineHooks } from './online.ts';
 import { loadOnlineModels } from './online-models.ts';
 import { openRewards, rewardSources } from './reward-fields.ts';
@@ -19,7 +17,6 @@ import {
   checkpointsKept,
   columnBucket,
   fingerprint,
-  noteReport,
   type RunContext,
   type RunSummary,
   storedTypes,
@@ -59,7 +56,8 @@ export async function runOnlineTraining(
     vocabSize: policy.model.vocabSize,
     where: config.tokenizer ?? config.model,
   });
-  const { prompts, rows } = await loadPrompts(config, tokenizer, observer);
+  const folder = config.output ?? join('runs', `${method.id}-${basename(config.model)}`);
+  const { prompts, rows } = await loadPrompts(config, tokenizer, observer, join(dirname(folder), '.cache'));
 
   // What the settings get wrong shows here, before a folder is made.
   const step = method.build(config);
@@ -74,7 +72,6 @@ export async function runOnlineTraining(
   };
   const scorer = await openRewards(config, rewardOfModel, { env, seed: config.seed });
 
-  const folder = config.output ?? join('runs', `${method.id}-${basename(config.model)}`);
   const run = openRunFolder({
     folder,
     overwrite: config.overwrite,
@@ -138,20 +135,4 @@ export async function runOnlineTraining(
   } finally {
     scorer.dispose();
   }
-}
-
-async function loadPrompts(
-  config: OnlineTrainingConfig,
-  tokenizer: Tokenizer,
-  observer: RunContext['observer'],
-): Promise<{ prompts: RolloutPrompt[]; rows: number }> {
-  const rows = await readTrainingRows(config, observer.note);
-  const { maxLength, truncation, refused } = config;
-  const encoder = createEncoder(tokenizer, { maxLength, truncation });
-  const { examples, report } = encodeRows(rows, (row) => ({ ...encoder.prompt(row), row }), { refused });
-  noteReport(report, maxLength, observer);
-  return {
-    prompts: examples.map(({ ids, row }) => ({ ids, row, text: tokenizer.decode(Array.from(ids)) })),
-    rows: rows.length,
-  };
 }

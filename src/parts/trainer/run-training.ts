@@ -59,7 +59,7 @@ export interface RunSummary {
 }
 
 /** Encoded rows are kept from so many rows on; fewer are encoded in less time than one notices. */
-const cachedRows = 2000;
+export const cachedRows = 2000;
 
 /** Columns are padded to a multiple of this many tokens. */
 export const columnBucket = 16;
