@@ -2,7 +2,7 @@
 import type { z } from 'zod';
 import type { ConfigSchema } from '../core/config.ts';
 import { type MetricDefinition, metric } from '../core/metrics.ts';
-import type { PolicyGradientStep } from './step/policy-gradient.ts';
+import type { OnlineStep } from './step/online-step.ts';
 import type { OnlineConfig } from './trainer/online-config.ts';
 
 /** Models and functions that an online method works with. */
@@ -17,7 +17,7 @@ export interface OnlineMethod<S extends ConfigSchema = ConfigSchema> {
   readonly config: S;
   readonly needs: readonly OnlineRole[];
   readonly metrics: readonly MetricDefinition[];
-  build(config: z.output<S>): PolicyGradientStep;
+  build(config: z.output<S>): OnlineStep;
 }
 
 /** Declares a method; the types of its slots follow from its schema. */

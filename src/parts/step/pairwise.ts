@@ -25,6 +25,8 @@ export interface PairwiseStepOptions {
   readonly loss: PairLoss;
   /** Makes a score of log π/π_ref; the log-ratio itself when left out. */
   readonly divergence?: Divergence;
+  /** Divides the logits: log-probabilities are those of the distribution that was sampled; 1 when left out. */
+  readonly temperature?: number;
 }
 
 /** Rows of a micro-batch: all chosen completions, then all rejected ones. Metrics as TRL's DPO trainer names them. */
@@ -32,6 +34,7 @@ export function pairwiseStep({
   beta,
   loss,
   divergence = divergences.reverseKl,
+  temperature = 1,
 }: PairwiseStepOptions): TrainStep<PairExample> {
   return {
     columns: ({ chosen, rejected }) => columnsOf(Math.max(chosen.ids.length, rejected.ids.length)),
@@ -71,6 +74,7 @@ export function pairwiseStep({
       const batch = inputs as unknown as TokenInputs;
       const { logProbs, entropy, correct, meanLogits } = batchLogProbs(model, weights, batch, {
         rematerialize,
+        temperature,
       });
       const rows = pairs.shape[0]!;
       const chosenHalf = (x: Tensor): Tensor => sliceAxis(x, 0, 0, rows);

@@ -56,7 +56,7 @@ export async function runOnlineTraining(
 
   // What the settings get wrong shows here, before a folder is made.
   const step = method.build(config);
-  checkSizes({ config, policy, prompts, ...(critic && { critic }) });
+  checkSizes({ step, config, policy, prompts, ...(critic && { critic }) });
 
   const card = config.normalizeScores ? readRewardCard(config.rewardModel) : undefined;
   const scorer = rewardModelScorer({
