@@ -14,6 +14,7 @@ export function onlineCommand<S extends ConfigSchema>(method: OnlineMethod<S>): 
     config: method.config,
     examples: [
       `${method.id} --model <folder> --reward-model <folder> --data prompts.jsonl --output runs/first`,
+      `${method.id} --model <folder> --reward exact-answer --reward ./brevity.mjs --reward-weights 1,0.2 --data rows.jsonl`,
       `${method.id} --config ${method.id}.yaml --kl-coefficient 0.1`,
       `${method.id} --config ${method.id}.yaml --print-config`,
     ],
@@ -23,7 +24,7 @@ export function onlineCommand<S extends ConfigSchema>(method: OnlineMethod<S>): 
       const { runOnlineTraining } = await import('../parts/trainer/run-online-training.ts');
       const { runMethod } = await import('./run-method.ts');
       return runMethod(settings, context, (run) =>
-        runOnlineTraining(method as unknown as OnlineMethod, settings, run),
+        runOnlineTraining(method as unknown as OnlineMethod, settings, { ...run, env: context.env }),
       );
     },
   };

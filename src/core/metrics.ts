@@ -3,7 +3,7 @@ import { ConfigError } from './errors.ts';
 
 /** A logged number: its name in logs, what it means, its unit, and where it should lie. */
 export interface MetricDefinition {
-  /** `name` or `group/name`. */
+  /** `name` or `group/name`; `{name}` stands for a part that a run fills in, as in `rewards/{name}/mean`. */
   readonly name: string;
   readonly description: string;
   /** nats, tokens, ms, bytes, … ; 1 for shares, counts and other plain numbers. */
@@ -24,7 +24,7 @@ export function metric(
   description: string,
   options: { readonly unit?: string; readonly healthy?: string } = {},
 ): MetricDefinition {
-  if (!/^[a-z][a-z0-9_-]*(\/[a-z0-9][a-z0-9_-]*)?$/.test(name)) {
+  if (!/^[a-z][a-z0-9_-]*(\/\{[a-z]+\})?(\/[a-z0-9][a-z0-9_-]*)?$/.test(name)) {
     throw new ConfigError({
       where: 'metric(name)',
       expected: 'a name such as "loss" or "rewards/margins"',

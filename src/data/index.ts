@@ -27,4 +27,5 @@ export * from './segments.ts';
 export * from './split-prompt.ts';
 export * from './split-rows.ts';
 export * from './stream.ts';
+export * from './text-encoder.ts';
 export * from './write-rows.ts';

@@ -10,12 +10,21 @@ export interface SlotCache {
   readonly positions: number;
   /** The first `slots` slots of every tensor, by name, over the cache's own memory. */
   arrays(slots: number): Arrays;
-  /** Copies the first `length` positions of a row of a prefill's `new.…` outputs [R, K, T, E] into a slot. */
-  fill(slot: number, prefill: Arrays, row: number, length: number): void;
+  /** Copies a prompt's part of a prefill's `new.…` outputs [R, K, T, E] to the beginning of a slot. */
+  fill(slot: number, prefill: Arrays, prompt: PromptEntries): void;
   /** Copies the first `length` positions of a slot into another. */
   copy(from: number, to: number, length: number): void;
   /** Stores the `new.…` outputs [B, K, 1, E] of a decode step at position `lengths[b]` of each slot b. */
   append(step: Arrays, lengths: BigInt64Array): void;
+}
+
+/** Entries of a prompt in the outputs of a prefill. */
+export interface PromptEntries {
+  readonly row: number;
+  readonly start: number;
+  readonly length: number;
+  /** T of the outputs. */
+  readonly columns: number;
 }
 
 /** Positions come in multiples of this, so that few decode programs serve all lengths. */
@@ -38,12 +47,11 @@ export function slotCache(
     positions,
     arrays: (count) =>
       Object.fromEntries(tensors.map(({ name, data }) => [name, data.subarray(0, count * width)])),
-    fill(slot, prefill, row, length) {
+    fill(slot, prefill, { row, start, length, columns }) {
       for (const { name, data } of tensors) {
         const source = prefill[`new.${name}`] as Float32Array;
-        const T = source.length / (sourceRows(prefill) * K * E);
         for (let head = 0; head < K; head++) {
-          const from = (row * K + head) * T * E;
+          const from = ((row * K + head) * columns + start) * E;
           data.set(source.subarray(from, from + length * E), slot * width + head * positions * E);
         }
       }
@@ -67,6 +75,3 @@ export function slotCache(
     },
   };
 }
-
-/** Rows of a prefill, from an output with one number per row. */
-const sourceRows = (prefill: Arrays): number => prefill['logTotal']!.length;

@@ -4,7 +4,8 @@ import type { Arrays, Binding, Engine, Executable } from '../engine/engine.ts';
 import { createProgramCache, type ProgramCache } from '../engine/program-cache.ts';
 import type { CausalModel } from '../models/causal-model.ts';
 import type { SlotCache } from './cache.ts';
-import { cacheTensorNames, decodeProgram, prefillProgram } from './programs.ts';
+import { cacheTensorNames, decodeProgram, type PrefillShape, prefillProgram } from './programs.ts';
+import { layoutPrompts } from './prompt-layout.ts';
 import { rowViews } from './row.ts';
 import type { RowOutputs } from './sample.ts';
 
@@ -12,7 +13,7 @@ type Outputs = Readonly<Record<string, HostTensor>>;
 
 /** Programs over live weights, or over weights frozen into them. */
 export interface Programs {
-  prefill(rows: number, tokens: number): Promise<Executable>;
+  prefill(shape: PrefillShape): Promise<Executable>;
   decode(rows: number, positions: number): Promise<Executable>;
   /** Weights to bind: none when they are frozen. */
   readonly weights: Arrays;
@@ -33,7 +34,11 @@ export function createPrograms(
   const options = frozen ? { constants: weights } : {};
   return {
     weights: frozen ? {} : weights,
-    prefill: (B, T) => cache.get(`prefill ${B}×${T}`, () => prefillProgram(model, B, T), options),
+    prefill(shape) {
+      const { prompts, rows, columns, packed } = shape;
+      const name = `prefill ${prompts} in ${rows}×${columns}${packed ? ' packed' : ''}`;
+      return cache.get(name, () => prefillProgram(model, shape), options);
+    },
     decode: (B, M) => cache.get(`decode ${B}×${M}`, () => decodeProgram(model, B, M), options),
     dispose: () => cache.dispose(),
   };
@@ -43,7 +48,7 @@ export function createPrograms(
 export interface DecodedRow {
   readonly prompt: ArrayLike<number>;
   readonly ids: readonly number[];
-  readonly sampling: { readonly temperature: number };
+  readonly options: { readonly temperature: number };
 }
 
 export interface Decoder {
@@ -87,32 +92,44 @@ export function createDecoder(options: DecoderOptions): Decoder {
 
   return {
     async prefill(targets, visit) {
-      const B = powerOfTwo(targets.length);
+      const P = powerOfTwo(targets.length);
       const prompts = targets.map(([first]) => first!.row.prompt);
-      const T = Math.min(padded(Math.max(...prompts.map(({ length }) => length))), model.maxPositions);
-      const executable = await options.prefill.prefill(B, T);
-      const ids = new BigInt64Array(B * T);
-      prompts.forEach((prompt, row) => {
-        for (let t = 0; t < prompt.length; t++) ids[row * T + t] = BigInt(prompt[t]!);
+      const layout = layoutPrompts(
+        prompts.map(({ length }) => length),
+        model.maxPositions,
+        padded,
+      );
+      const { rows, columns, packed, places } = layout;
+      const executable = await options.prefill.prefill({ prompts: P, rows, columns, packed });
+      const size = rows * columns;
+      const ids = new BigInt64Array(size);
+      const positions = BigInt64Array.from(ids, (_, i) => BigInt(i % columns));
+      const segments = new Int32Array(packed ? size : 0);
+      const last = new BigInt64Array(P);
+      prompts.forEach((prompt, index) => {
+        const from = places[index]!.row * columns + places[index]!.start;
+        for (let t = 0; t < prompt.length; t++) {
+          ids[from + t] = BigInt(prompt[t]!);
+          positions[from + t] = BigInt(t);
+        }
+        if (packed) segments.fill(index + 1, from, from + prompt.length);
+        last[index] = BigInt(from + prompt.length - 1);
       });
       const binding = executable.bind({
         ...options.prefill.weights,
-        ids,
-        positions: BigInt64Array.from(ids, (_, i) => BigInt(i % T)),
-        last: BigInt64Array.from({ length: B }, (_, row) =>
-          BigInt(row * T + (prompts[row]?.length ?? 1) - 1),
-        ),
-        inverseTemperature: Float32Array.from({ length: B }, (_, row) =>
-          inverse(targets[row]?.[0]?.row.sampling.temperature ?? 1),
+        ...{ ids, positions, last, ...(packed ? { segments } : {}) },
+        inverseTemperature: Float32Array.from({ length: P }, (_, index) =>
+          inverse(targets[index]?.[0]?.row.options.temperature ?? 1),
         ),
       });
       try {
         await run(binding);
         const arrays = dataOf(binding.outputs);
         const views = rowViews(binding.outputs);
-        targets.forEach((copies, row) => {
-          for (const { slot } of copies) cache.fill(slot, arrays, row, prompts[row]!.length);
-          visit(views[row]!, row);
+        targets.forEach((copies, index) => {
+          const entries = { ...places[index]!, length: prompts[index]!.length, columns };
+          for (const { slot } of copies) cache.fill(slot, arrays, entries);
+          visit(views[index]!, index);
         });
       } finally {
         binding.dispose();
@@ -129,7 +146,7 @@ export function createDecoder(options: DecoderOptions): Decoder {
         const row = rows[slot];
         ids[slot] = row === undefined ? 0n : BigInt(row.ids.at(-1)!);
         lengths[slot] = row === undefined ? 0n : BigInt(row.prompt.length + row.ids.length - 1);
-        inverseTemperature[slot] = row === undefined ? 1 : inverse(row.sampling.temperature);
+        inverseTemperature[slot] = row === undefined ? 1 : inverse(row.options.temperature);
       }
       await run(binding);
       if (model.inPlaceCache !== true) cache.append(dataOf(binding.outputs), lengths);

@@ -5,7 +5,8 @@ import { createInterpreter } from '../engine/interpreter.ts';
 import { createOrtEngine } from '../engine/ort/ort-engine.ts';
 import { createOrtNodeEngine } from '../engine/ort-node/ort-node-engine.ts';
 import { sequenceLogProbs } from '../parts/reference.ts';
-import { createGenerator, type GenerateOptions, type TokenEvent } from './generate.ts';
+import { type Completion, createGenerator, type GenerateOptions, type TokenEvent } from './generate.ts';
+import { completionText } from './stop-text.ts';
 
 const engine = createOrtEngine({ threads: 1 });
 afterAll(() => engine.dispose());
@@ -184,6 +185,112 @@ describe('generate', () => {
     const stopAlways = { ...options, stopIds: new Set(Array.from({ length: 23 }, (_, id) => id)) };
     const [late] = await generator.generate([[3]], { ...stopAlways, minNewTokens: 4 });
     expect(late!.ids.slice(0, 3)).toEqual([23, 23, 23]); // the only token that stops nothing
+    generator.dispose();
+  });
+
+  it('does not end at a stop text that was there before minNewTokens', async () => {
+    const generator = createGenerator({ engine, model, parameters });
+    const decode = (ids: readonly number[]): string => ids.map((id) => String.fromCharCode(97 + id)).join('');
+    const forced = { ...options, stopIds: new Set<number>(), logitBias: new Map([[7, 1000]]), decode };
+    const [made] = await generator.generate([[3]], { ...forced, stopTexts: ['hh'], minNewTokens: 5 });
+    // 'hhhhh': the last two letters are the first stop text that a token from the fifth on completes.
+    expect(made).toMatchObject({ ids: [7, 7, 7, 7, 7], stop: 'hh' });
+    expect(completionText(made!, decode)).toBe('hhh');
+    const [free] = await generator.generate([[3]], { ...options, stopIds: new Set<number>(), decode });
+    const [early] = [decode(free!.ids).slice(0, 2)];
+    const later = { ...options, stopIds: new Set<number>(), decode, stopTexts: [early!], minNewTokens: 3 };
+    const [passed] = await generator.generate([[3]], later);
+    const second = decode(free!.ids).indexOf(early!, 1);
+    expect(passed!.ids).toEqual(second < 0 ? free!.ids : free!.ids.slice(0, second + 2));
+    generator.dispose();
+  });
+
+  it('gives single prompts their own lengths, stop tokens and stop texts', async () => {
+    const generator = createGenerator({ engine, model, parameters });
+    const decode = (ids: readonly number[]): string => ids.map((id) => String.fromCharCode(97 + id)).join('');
+    const free = { ...options, stopIds: new Set<number>(), decode };
+    const whole = await generator.generate(prompts, free);
+    const made = await generator.generate(prompts, {
+      ...free,
+      perPrompt: (index) =>
+        [
+          { maxNewTokens: 3 },
+          { stopIds: new Set([whole[1]!.ids[4]!]) },
+          { stopTexts: [decode(whole[2]!.ids).slice(4, 6)] },
+          { maxNewTokens: 20 },
+        ][index]!,
+    });
+    expect(made[0]).toMatchObject({ ids: whole[0]!.ids.slice(0, 3), finish: 'length' });
+    expect(made[1]).toMatchObject({
+      ids: whole[1]!.ids.slice(0, whole[1]!.ids.indexOf(whole[1]!.ids[4]!) + 1),
+    });
+    expect(made[2]!.stop).toBe(decode(whole[2]!.ids).slice(4, 6));
+    expect(made[3]!.ids.slice(0, 12)).toEqual(whole[3]!.ids);
+    expect(made[3]!.ids).toHaveLength(20);
+    generator.dispose();
+  });
+
+  it('hands over the completions of a prompt when all have ended, and waits', async () => {
+    const generator = createGenerator({ engine, model, parameters });
+    const seen: [number, readonly Completion[]][] = [];
+    let busy = false;
+    const all = await generator.generate(prompts, {
+      ...options,
+      n: 2,
+      batchSize: 3,
+      onCompletions: async (index, completions) => {
+        expect(busy).toBe(false);
+        busy = true;
+        await new Promise((resolve) => setImmediate(resolve));
+        busy = false;
+        seen.push([index, completions]);
+      },
+      onTokens: () => expect(busy).toBe(false),
+    });
+    expect(seen.map(([index]) => index).sort()).toEqual([0, 1, 2, 3]);
+    for (const [index, completions] of seen) expect(completions).toEqual(all.slice(2 * index, 2 * index + 2));
+    const stop = (): Promise<void> => Promise.reject(new Error('enough'));
+    await expect(generator.generate(prompts, { ...options, onTokens: stop })).rejects.toThrow('enough');
+    generator.dispose();
+  });
+
+  it('draws the same numbers for a token whatever the batch is, and changes log-probabilities by rounding only', async () => {
+    const { model, parameters } = tinyModel(4, { head_dim: 8 });
+    const generator = createGenerator({ engine, model, parameters });
+    const record = async (more: Partial<GenerateOptions>, order = [0, 1, 2, 3]) => {
+      const draws = new Map<string, number>();
+      const rng = {
+        ...options.rng,
+        uniform: (...at: number[]) => {
+          const u = options.rng.uniform(...at);
+          draws.set(String(at), u);
+          return u;
+        },
+      };
+      const given = order.map((index) => prompts[index]!);
+      const made = await generator.generate(given, { ...options, rng, n: 2, keys: order, ...more });
+      return {
+        draws: [...draws].sort(),
+        made: order.map((_, i) => made.slice(2 * order.indexOf(i), 2 * order.indexOf(i) + 2)),
+      };
+    };
+    const first = await record({ batchSize: 8 });
+    expect(first.draws.length).toBeGreaterThan(40);
+    for (const [batchSize, order] of [
+      [1, [0, 1, 2, 3]],
+      [3, [2, 0, 3, 1]],
+      [5, [3, 2, 1, 0]],
+    ] as const) {
+      const other = await record({ batchSize }, [...order]);
+      expect(other.draws).toEqual(first.draws);
+      other.made.flat().forEach(({ logProbs, samplingLogProbs }, i) => {
+        const wanted = first.made.flat()[i]!;
+        for (const [t, p] of logProbs.entries()) {
+          expect(Math.abs(p - wanted.logProbs[t]!)).toBeLessThan(1e-5);
+          expect(Math.abs(samplingLogProbs[t]! - wanted.samplingLogProbs[t]!)).toBeLessThan(1e-5);
+        }
+      });
+    }
     generator.dispose();
   });
 

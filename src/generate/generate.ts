@@ -7,15 +7,12 @@ import type { Parameters } from '../nn/parameters.ts';
 import { type SlotCache, slotCache } from './cache.ts';
 import { createDecoder, createPrograms, type Decoder, type Programs } from './decoder.ts';
 import { fingerprint } from './fingerprint.ts';
-import { createRow, extend, type Row, type TokenLogProb } from './row.ts';
+import { createRow, extend, type Row, type RowOptions, type TokenLogProb } from './row.ts';
 import type { RowOutputs, SamplingOptions } from './sample.ts';
 
-export type { TokenLogProb } from './row.ts';
+export type { RowOptions, TokenLogProb } from './row.ts';
 
-export interface GenerateOptions extends SamplingOptions {
-  readonly maxNewTokens: number;
-  /** Tokens that end a completion; the one that did is its last token. */
-  readonly stopIds: ReadonlySet<number>;
+export interface GenerateOptions extends RowOptions {
   /** Source of randomness: the draw for a token depends on the prompt's key, the sample's index and the token's position only. */
   readonly rng: Rng;
   /** Rows decoded together; 32 when left out. */
@@ -24,18 +21,20 @@ export interface GenerateOptions extends SamplingOptions {
   readonly n?: number | undefined;
   /** A number in [0, 2^32) per prompt that its draws depend on; its index when left out. */
   readonly keys?: ArrayLike<number> | undefined;
-  /** Sampling options of single prompts, by their index, over the common ones. */
-  readonly perPrompt?: ((promptIndex: number) => Partial<SamplingOptions>) | undefined;
-  /** Texts that end a completion; the tokens that complete one are its last. Needs `decode`. */
-  readonly stopTexts?: readonly string[] | undefined;
+  /** Options of single prompts, by their index, over the common ones. */
+  readonly perPrompt?: ((promptIndex: number) => Partial<RowOptions>) | undefined;
   /** Text of tokens, for `stopTexts`. */
   readonly decode?: ((ids: readonly number[]) => string) | undefined;
   /** Also return the entropy of the model's distribution at each token: reads the whole vocabulary per token. */
   readonly entropy?: boolean | undefined;
   /** Also return this many most likely tokens at each token; 0 by default. Reads the whole vocabulary per token. */
   readonly topLogProbs?: number | undefined;
-  /** Called after each batch step with the number of tokens it made. */
-  readonly onTokens?: ((tokens: number) => void) | undefined;
+  /** Called after each batch step with the number of tokens it made, and awaited: to give way to other work, or to end by throwing. */
+  readonly onTokens?: ((tokens: number) => void | Promise<void>) | undefined;
+  /** Called with the completions of a prompt as soon as all of them have ended, and awaited. */
+  readonly onCompletions?:
+    | ((promptIndex: number, completions: readonly Completion[]) => void | Promise<void>)
+    | undefined;
   /** Called with each token as soon as it is drawn. */
   readonly onToken?: ((event: TokenEvent) => void) | undefined;
 }
@@ -132,9 +131,9 @@ export function createGenerator(options: GeneratorOptions): Generator {
       const rows = createRows(prompts, options);
       if (rows.length === 0) return [];
       const slots = Math.min(options.batchSize ?? 32, rows.length);
-      const longest = Math.max(...rows.map(({ prompt }) => prompt.length));
-      const steps = Math.ceil(rows.length / slots) * options.maxNewTokens;
-      const length = Math.min(longest + options.maxNewTokens, model.maxPositions);
+      const longest = Math.max(...rows.map(({ prompt, options }) => prompt.length + options.maxNewTokens));
+      const steps = Math.ceil(rows.reduce((sum, { options }) => sum + options.maxNewTokens, 0) / slots);
+      const length = Math.min(longest, model.maxPositions);
       // Taken while in use, so that calls at the same time do not share it; kept for the next call afterwards.
       const cache = slotCache(model, slots, length, spare);
       spare = undefined;
@@ -174,8 +173,25 @@ async function decodeAll(
   const waiting = [...rows].sort((a, b) => a.prompt.length - b.prompt.length);
   let held: (Row | undefined)[] = new Array<Row | undefined>(slots).fill(undefined);
   let next = 0;
-  const advance = (row: Row, outputs: RowOutputs): void =>
+  const open = new Map<number, Row[]>();
+  for (const row of rows) open.set(row.promptIndex, [...(open.get(row.promptIndex) ?? []), row]);
+  const ended: number[] = [];
+  const advance = (row: Row, outputs: RowOutputs): void => {
     extend(row, outputs, options, maxPositions - row.prompt.length - row.ids.length);
+    if (row.finish !== undefined) ended.push(row.promptIndex);
+  };
+  const report = async (tokens: number): Promise<void> => {
+    for (const promptIndex of ended.splice(0)) {
+      const own = open.get(promptIndex);
+      if (own === undefined || own.some(({ finish }) => finish === undefined)) continue;
+      open.delete(promptIndex);
+      await options.onCompletions?.(
+        promptIndex,
+        own.map((row) => completionOf(row, options)),
+      );
+    }
+    await options.onTokens?.(tokens);
+  };
   // Prompts wait until an eighth of the slots is free: a few larger prefills cost less than many of one row.
   const enough = Math.ceil(slots / 8);
   for (;;) {
@@ -191,7 +207,7 @@ async function decodeAll(
           if (row.finish === undefined) held[slot] = row;
         }
       });
-      options.onTokens?.(admitted.length);
+      await report(admitted.length);
       free = held.filter((row) => row === undefined).length;
     }
     const active = held.length - free;
@@ -202,7 +218,7 @@ async function decodeAll(
       if (row !== undefined) advance(row, outputs[slot]!);
       return row?.finish === undefined ? row : undefined;
     });
-    options.onTokens?.(active);
+    await report(active);
   }
 }
 
@@ -238,10 +254,10 @@ export function compact(
 function createRows(prompts: readonly ArrayLike<number>[], options: GenerateOptions): Row[] {
   const n = options.n ?? 1;
   return prompts.flatMap((prompt, promptIndex) => {
-    const sampling = { ...options, ...options.perPrompt?.(promptIndex) };
+    const own = { ...options, ...options.perPrompt?.(promptIndex) };
     const key = options.keys?.[promptIndex] ?? promptIndex;
     return Array.from({ length: n }, (_, sampleIndex) =>
-      createRow({ promptIndex, sampleIndex, key }, prompt, sampling),
+      createRow({ promptIndex, sampleIndex, key }, prompt, own),
     );
   });
 }
@@ -275,17 +291,25 @@ export function checkRequest(
       fix: prompt.length === 0 ? 'Give a prompt, or a beginning-of-text token' : 'Shorten the prompt',
     });
   });
-  const { n = 1, batchSize = 32, maxNewTokens, stopTexts = [], decode } = options;
-  for (const [name, count] of Object.entries({ n, batchSize, maxNewTokens })) {
-    if (Number.isInteger(count) && count >= 1) continue;
-    throw optionError(name, 'a positive integer', String(count));
-  }
+  const { n = 1, batchSize = 32 } = options;
+  for (const [name, count] of Object.entries({ n, batchSize })) checkCount(name, count);
+  prompts.forEach((_, index) => {
+    checkRow({ ...options, ...options.perPrompt?.(index) }, model.vocabSize);
+  });
+}
+
+function checkRow(options: RowOptions & Pick<GenerateOptions, 'decode'>, V: number): void {
+  const { maxNewTokens, stopTexts = [], decode } = options;
+  checkCount('maxNewTokens', maxNewTokens);
   if (stopTexts.length > 0 && decode === undefined)
     throw optionError('stopTexts', 'a function `decode` beside it', 'none');
   if (stopTexts.includes('')) throw optionError('stopTexts', 'texts that are not empty', '""');
-  prompts.forEach((_, index) => {
-    checkSampling({ ...options, ...options.perPrompt?.(index) }, model.vocabSize);
-  });
+  checkSampling(options, V);
+}
+
+function checkCount(name: string, count: number): void {
+  if (Number.isInteger(count) && count >= 1) return;
+  throw optionError(name, 'a positive integer', String(count));
 }
 
 function checkSampling(options: SamplingOptions, V: number): void {

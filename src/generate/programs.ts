@@ -63,21 +63,37 @@ const newCache = (cache: readonly LayerCache[]): Record<string, Tensor> =>
     }),
   );
 
+/** Size of a prefill: P prompts in `rows` rows of `columns` tokens. */
+export interface PrefillShape {
+  readonly prompts: number;
+  readonly rows: number;
+  readonly columns: number;
+  /** Rows may hold several prompts. */
+  readonly packed: boolean;
+}
+
 /**
- * Prompts in, right-padded. Inputs: weights, ids and positions int64 [B, T], `last` int64 [B] (flat index b·T + t of each
- * row's last token), inverseTemperature [B]. Outputs: distributions after it, and `new.key.L`, `new.value.L` [B, K, T, E].
+ * Prompts in. Inputs: weights, ids and positions int64 [rows, columns], `last` int64 [P] (flat index of each prompt's last
+ * token), inverseTemperature [P], and for packed rows `segments` int32 [rows, columns]: tokens attend within equal numbers.
+ * Outputs: distributions after each prompt, and `new.key.L`, `new.value.L` [rows, K, columns, E].
  */
-export function prefillProgram(model: CausalModel, B: number, T: number): Program {
+export function prefillProgram(model: CausalModel, shape: PrefillShape): Program {
+  const { prompts: P, rows, columns, packed } = shape;
   const types = {
     ...weightTypes(model),
-    ids: long(B, T),
-    positions: long(B, T),
-    last: long(B),
-    inverseTemperature: float(B),
+    ids: long(rows, columns),
+    positions: long(rows, columns),
+    last: long(P),
+    inverseTemperature: float(P),
+    ...(packed ? { segments: { dtype: 'int32', shape: [rows, columns] } } : {}),
   } as Record<string, TensorType>;
   return trace(types, (inputs) => {
-    const { hidden, cache } = model.forward(inputs, { ids: inputs['ids']!, positions: inputs['positions']! });
-    const last = gather(reshape(hidden, [B * T, model.hiddenSize]), inputs['last']!); // [B, D]
+    const { ids, positions, segments } = inputs;
+    const { hidden, cache } = model.forward(inputs, {
+      ...{ ids: ids!, positions: positions! },
+      ...(segments === undefined ? {} : { segments }),
+    });
+    const last = gather(reshape(hidden, [rows * columns, model.hiddenSize]), inputs['last']!); // [P, D]
     return {
       ...distributions(logitsOf(model, inputs, last), inputs['inverseTemperature']!),
       ...newCache(cache),

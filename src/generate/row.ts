@@ -12,13 +12,23 @@ import {
   type RowOutputs,
   type SamplingOptions,
 } from './sample.ts';
+import { findStop } from './stop-text.ts';
+
+/** Options that single rows may have of their own. */
+export interface RowOptions extends SamplingOptions {
+  readonly maxNewTokens: number;
+  /** Tokens that end a completion; the one that did is its last token. */
+  readonly stopIds: ReadonlySet<number>;
+  /** Texts that end a completion; the tokens that complete one are its last (`completionText` leaves it out). Needs `decode`. */
+  readonly stopTexts?: readonly string[] | undefined;
+}
 
 export interface Row {
   readonly promptIndex: number;
   readonly sampleIndex: number;
   readonly key: number;
   readonly prompt: ArrayLike<number>;
-  readonly sampling: SamplingOptions;
+  readonly options: RowOptions;
   readonly ids: number[];
   readonly logProbs: number[];
   readonly samplingLogProbs: number[];
@@ -32,12 +42,12 @@ export interface Row {
 export function createRow(
   place: Pick<Row, 'promptIndex' | 'sampleIndex' | 'key'>,
   prompt: ArrayLike<number>,
-  sampling: SamplingOptions,
+  options: RowOptions,
 ): Row {
   return {
     ...place,
     prompt,
-    sampling,
+    options,
     ids: [],
     logProbs: [],
     samplingLogProbs: [],
@@ -70,13 +80,16 @@ export function rowViews(outputs: Readonly<Record<string, HostTensor>>): RowOutp
   }));
 }
 
+/** Options that all rows of a call share. */
+type CommonOptions = Pick<GenerateOptions, 'rng' | 'entropy' | 'topLogProbs' | 'onToken' | 'decode'>;
+
 /**
  * Adds the next token to an unfinished row and ends it when it is complete.
  *
  * @param room tokens that still fit into the model's context
  * @throws NumericError when the model's logits are NaN
  */
-export function extend(row: Row, outputs: RowOutputs, options: GenerateOptions, room: number): void {
+export function extend(row: Row, outputs: RowOutputs, options: CommonOptions, room: number): void {
   const { token, logProb: samplingLogProb } = draw(row, outputs, options);
   let highest = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < outputs.peaks.length; i++) highest = Math.max(highest, outputs.peaks[i]!);
@@ -97,13 +110,13 @@ export function extend(row: Row, outputs: RowOutputs, options: GenerateOptions, 
   if (options.entropy === true) row.entropies.push(entropyOf(outputs.logits, logNormalizer));
   if ((options.topLogProbs ?? 0) > 0)
     row.topLogProbs.push(topOf(outputs.logits, logNormalizer, options.topLogProbs!));
-  if (options.stopIds.has(token)) {
+  if (row.options.stopIds.has(token)) {
     row.finish = 'stop';
     row.stop = token;
   } else {
-    row.stop = endingText(row, options);
+    row.stop = endingText(row, options.decode);
     if (row.stop !== undefined) row.finish = 'stop';
-    else if (room <= 1 || row.ids.length >= options.maxNewTokens) row.finish = 'length';
+    else if (room <= 1 || row.ids.length >= row.options.maxNewTokens) row.finish = 'length';
   }
   if (options.onToken === undefined) return;
   const { promptIndex, sampleIndex, finish } = row;
@@ -115,18 +128,18 @@ export function extend(row: Row, outputs: RowOutputs, options: GenerateOptions, 
   options.onToken(finish === undefined ? event : { ...event, finish });
 }
 
-function draw(row: Row, outputs: RowOutputs, options: GenerateOptions): Draw {
-  const { sampling, ids } = row;
+function draw(row: Row, outputs: RowOutputs, { rng }: CommonOptions): Draw {
+  const { options: sampling, ids } = row;
   const plain = isPlain(sampling, ids.length);
   if (plain && sampling.temperature === 0) return { token: greedyByBlock(outputs), logProb: 0 };
   // Sample 0 has the counters of a generator without samples.
   const counters = row.sampleIndex === 0 ? [row.key, ids.length] : [row.key, ids.length, row.sampleIndex];
-  const u = sampling.temperature === 0 ? 0 : options.rng.uniform(...counters);
+  const u = sampling.temperature === 0 ? 0 : rng.uniform(...counters);
   if (plain) return drawByBlock(outputs, u);
   return drawWithOptions(outputs.logits, u, sampling, {
     prompt: row.prompt,
     ids,
-    stopIds: options.stopIds,
+    stopIds: sampling.stopIds,
   });
 }
 
@@ -147,11 +160,11 @@ function topOf(logits: Float32Array, logNormalizer: number, count: number): Toke
 }
 
 /** The stop text that the row's last token completed, if any. */
-function endingText(row: Row, { stopTexts = [], decode }: GenerateOptions): string | undefined {
-  if (stopTexts.length === 0 || decode === undefined || row.ids.length < (row.sampling.minNewTokens ?? 0))
-    return undefined;
+function endingText({ ids, options }: Row, decode: GenerateOptions['decode']): string | undefined {
+  const { stopTexts = [], minNewTokens = 0 } = options;
+  if (stopTexts.length === 0 || decode === undefined || ids.length < minNewTokens) return undefined;
   // A character has at most 4 bytes and a token at least one, so that the text lies within this many tokens.
   const longest = 4 * Math.max(...stopTexts.map((text) => text.length)) + 4;
-  const tail = decode(row.ids.slice(-longest));
-  return stopTexts.find((text) => tail.includes(text));
+  const tail = ids.slice(-longest);
+  return findStop(decode(tail), decode(tail.slice(0, -1)), stopTexts)?.stop;
 }

@@ -20,7 +20,7 @@ export interface SessionOptions {
   readonly engine: Engine;
   readonly model: CausalModel;
   readonly parameters: Parameters;
-  /** Rows decoded together at most; the cache for all of them is allocated once. */
+  /** Rows decoded together at most. The cache for all of them, and for an eighth more that wait ready, is allocated once. */
   readonly slots: number;
   /** Longest prompt and completion together, tokens: at most the model's context, which is the default. */
   readonly maxTokens?: number | undefined;
@@ -49,7 +49,7 @@ export interface GeneratorSession {
    * @throws DataError when prompt and completion have no room; ConfigError for options out of range
    */
   add(prompt: ArrayLike<number>, options: RequestOptions): SessionRequest;
-  /** Rows in slots, and rows that wait for one. */
+  /** Rows in slots or ready for one, and rows that wait. */
   readonly active: number;
   readonly waiting: number;
   /** Longest prompt and completion together, tokens. */
@@ -98,6 +98,9 @@ export function createSession(options: SessionOptions): GeneratorSession {
       fix: 'Decode at least one row at a time',
     });
   }
+  // Prompts that are computed while all slots are taken: a slot that falls free has its next row at once, and a few larger
+  // prefills cost less than many of one row.
+  const ahead = Math.ceil(slots / 8);
   const weights = parameters.arrays();
   const live = createPrograms(engine, model, weights, false, prefillPrograms);
   const packed = prepack ? createPrograms(engine, model, weights, true) : undefined;
@@ -105,13 +108,15 @@ export function createSession(options: SessionOptions): GeneratorSession {
     model,
     prefill: live,
     decode: packed ?? live,
-    cache: slotCache(model, slots, maxTokens, undefined),
+    cache: slotCache(model, slots + ahead, maxTokens, undefined),
     run: (binding: Binding) => binding.run(),
     padded,
   });
   const queue: Entry[] = [];
   /** Entries by slot. Its length is the batch size of the decode program. */
   let held: (Entry | undefined)[] = [];
+  /** Rows behind the last slot, computed up to their first token. */
+  let ready: { readonly entry: Entry; readonly slot: number }[] = [];
   let counter = 0;
   let disposed = false;
   let running: Promise<void> | undefined;
@@ -146,6 +151,10 @@ export function createSession(options: SessionOptions): GeneratorSession {
       finish(entry);
       return undefined;
     });
+    ready = ready.filter(({ entry }) => {
+      if (entry.cancelled) finish(entry);
+      return !entry.cancelled;
+    });
     for (let i = queue.length - 1; i >= 0; i--) {
       const entry = queue[i]!;
       if (!entry.cancelled) continue;
@@ -154,50 +163,65 @@ export function createSession(options: SessionOptions): GeneratorSession {
     }
   }
 
-  /** Puts waiting rows into free slots, in the order they came. */
+  const active = (): number => held.filter((entry) => entry !== undefined).length;
+  /** Makes the batch large enough for `more` rows, or as large as it may be. */
+  function makeRoom(more: number): void {
+    const needed = active() + more;
+    if (needed <= held.length) return;
+    const size = Math.min(slots, 2 ** Math.ceil(Math.log2(needed)));
+    held = [...held, ...new Array<undefined>(size - held.length).fill(undefined)];
+  }
+  const emptySlots = (): number[] => [...held.keys()].filter((slot) => held[slot] === undefined);
+
+  /** Puts rows into free slots in the order they came: those that are ready, then those that wait. */
   async function admit(): Promise<void> {
-    const busy = held.filter((entry) => entry !== undefined).length;
-    const free = slots - busy;
-    // While more wait than fit, an eighth of the slots is let run free: a few larger prefills cost less than many of one row.
-    if (queue.length > free && free < Math.ceil(slots / 8)) return;
-    const admitted = queue.splice(0, free);
-    const needed = busy + admitted.length;
-    if (needed > held.length) {
-      const size = Math.min(slots, 2 ** Math.ceil(Math.log2(needed)));
-      held = [...held, ...new Array<undefined>(size - held.length).fill(undefined)];
+    makeRoom(ready.length);
+    for (const slot of emptySlots().slice(0, ready.length)) {
+      const next = ready.shift()!;
+      decoder.move(next.slot, slot, next.entry.row);
+      held[slot] = next.entry;
     }
-    if (admitted.length === 0) return;
-    const empty = [...held.keys()].filter((slot) => held[slot] === undefined);
+    const free = slots - active();
+    if (ready.length > 0 || queue.length === 0 || (free === 0 && queue.length < ahead)) return;
+    const admitted = queue.splice(0, free + ahead);
+    makeRoom(admitted.length);
+    const targetSlots = [...emptySlots(), ...Array.from({ length: ahead }, (_, i) => slots + i)];
     // Rows of one request have one prompt; requests are told apart by their number, which stands as the prompt's index.
-    const targets = groupByPrompt(admitted.map((entry, i) => ({ row: entry.row, entry, slot: empty[i]! })));
-    for (const { entry, slot } of targets.flat()) held[slot] = entry;
+    const targets = groupByPrompt(
+      admitted.map((entry, i) => ({ row: entry.row, entry, slot: targetSlots[i]! })),
+    );
+    for (const { entry, slot } of targets.flat()) {
+      if (slot < slots) held[slot] = entry;
+      else ready.push({ entry, slot });
+    }
     await decoder.prefill(targets, (outputs, index) => {
       for (const { entry, slot } of targets[index]!) {
         if (entry.cancelled) continue;
         advance(entry, outputs);
         if (entry.row.finish === undefined) continue;
-        held[slot] = undefined;
+        if (slot < slots) held[slot] = undefined;
+        else ready = ready.filter((other) => other.entry !== entry);
         finish(entry);
       }
     });
   }
 
   function shrink(): void {
-    const active = held.filter((entry) => entry !== undefined).length;
-    if (active === 0) {
+    const rowsLeft = active();
+    if (rowsLeft === 0) {
       held = [];
       return;
     }
-    if (queue.length > 0 || active > held.length / 2) return;
+    if (queue.length > 0 || ready.length > 0 || rowsLeft > held.length / 2) return;
     const rows = held.map((entry) => entry?.row);
     const byRow = new Map(held.flatMap((entry) => (entry === undefined ? [] : [[entry.row, entry]])));
-    held = compact(rows, active, decoder).map((row) => (row === undefined ? undefined : byRow.get(row)));
+    held = compact(rows, rowsLeft, decoder).map((row) => (row === undefined ? undefined : byRow.get(row)));
   }
 
   async function loop(): Promise<void> {
     for (;;) {
       sweep();
-      if (disposed || (queue.length === 0 && held.every((entry) => entry === undefined))) return;
+      if (disposed || active() + ready.length + queue.length === 0) return;
       await admit();
       sweep();
       shrink();
@@ -218,9 +242,12 @@ export function createSession(options: SessionOptions): GeneratorSession {
   /** Rejects everything that is not finished. */
   function abandon(error: unknown): void {
     const requests = new Set(
-      [...held, ...queue].flatMap((entry) => (entry === undefined ? [] : [entry.request])),
+      [...held, ...ready.map(({ entry }) => entry), ...queue].flatMap((entry) =>
+        entry === undefined ? [] : [entry.request],
+      ),
     );
     held = [];
+    ready = [];
     queue.length = 0;
     for (const request of requests) request.reject(error);
   }
@@ -238,7 +265,7 @@ export function createSession(options: SessionOptions): GeneratorSession {
   return {
     maxTokens,
     get active() {
-      return held.filter((entry) => entry !== undefined).length;
+      return active() + ready.length;
     },
     get waiting() {
       return queue.length;

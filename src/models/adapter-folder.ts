@@ -191,6 +191,12 @@ function readAdapterTensors(folder: string): Map<string, StoredTensor> {
   );
 }
 
+/** Numbers per sequence of the head that an adapter brings; undefined where it brings none. Reads no weights. */
+export function adapterOutputs(folder: string): number | undefined {
+  const tensors = readAdapterTensors(folder);
+  return (tensors.get(SCORE_WEIGHT) ?? tensors.get('classifier.weight'))?.shape[0];
+}
+
 /**
  * Takes the weights that PEFT stores of adapted embeddings and heads out of `tensors`, and checks that they are the base's:
  * it stores them in case the vocabulary was changed.

@@ -12,7 +12,7 @@ import { layerNorm } from '../graph/ops/neural.ts';
 import { reshape, sliceAxis } from '../graph/ops/shape.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { activation, activationNames } from '../nn/activation.ts';
-import { attention, mergeHeads, paddingMask, splitHeads } from '../nn/attention.ts';
+import { attention, mergeHeads, paddingMask, placesOf, splitHeads } from '../nn/attention.ts';
 import { linear } from '../nn/linear.ts';
 import { layerNormSpecs, matrix, projection } from '../nn/parameter-specs.ts';
 import type { Weights } from './causal-model.ts';
@@ -44,9 +44,8 @@ export function bert(config: BertConfig): ClassifierModel {
     layerNorm(x, weights[`${name}.weight`]!, weights[`${name}.bias`]!, config.layer_norm_eps);
 
   function embed(weights: Weights, { ids, types }: ClassifierInput): Tensor {
-    const [, T] = ids.shape as [number, number];
     const table = (name: string): Tensor => weights[`bert.embeddings.${name}.weight`]!;
-    const places = sliceAxis(table('position_embeddings'), 0, 0, T); // [T, D]
+    const places = embedding(table('position_embeddings'), placesOf(ids)); // [B, T, D]
     const kinds =
       types === undefined
         ? sliceAxis(table('token_type_embeddings'), 0, 0, 1) // [1, D]
@@ -86,6 +85,7 @@ export function bert(config: BertConfig): ClassifierModel {
     tokenTypes: config.type_vocab_size,
     labels,
     labelKind: readLabelKind(config),
+    headModules: ['bert.pooler', 'classifier'],
     parameters: [
       matrix('bert.embeddings.word_embeddings.weight', [V, D], biased.std),
       matrix('bert.embeddings.position_embeddings.weight', [config.max_position_embeddings, D], biased.std),

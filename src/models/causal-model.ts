@@ -36,7 +36,8 @@ export interface CausalInput {
    * when the program runs: for exported models, whose sizes are known only then. Excludes `past` and `segments`.
    */
   readonly history?: {
-    readonly layers: readonly LayerCache[];
+    /** Left out: there are no earlier entries, M = 0, and each layer returns its new ones. */
+    readonly layers?: readonly LayerCache[];
     readonly counted: Tensor;
     /** Positions that rotary tables hold. */
     readonly tableLength: number;
@@ -78,8 +79,20 @@ export interface CausalModel {
   readonly logitCap?: number;
   /** How the model differs in training, where it does: dropout. Left out: it does not. */
   readonly training?: TrainingForm;
+  /** How it gives numbers for labels, where that is not a linear `score` head on the last token: an encoder (`encoderScoreModel`). */
+  readonly labels?: LabelHead;
   /** Multiply–add operations ×2 of a forward pass per token, without attention scores: 2 × matrix parameters used. */
   readonly matrixParameters: number;
+}
+
+/** Numbers for labels by a head of the architecture's own. */
+export interface LabelHead {
+  /** Modules of the head, which are trained whole where an adapter changes the rest. */
+  readonly modules: readonly string[];
+  /**
+   * Numbers [B, A] of sequences: `ids` int64 [B, T], and `last` int64 [B], the flat index b·T + t of each one's last token.
+   */
+  score(weights: Weights, input: { readonly ids: Tensor; readonly last: Tensor }): Tensor;
 }
 
 /** A model as it is in training: with random numbers that come in as data, so that programs stay functions of their inputs. */

@@ -5,7 +5,6 @@ import { CheckpointError, ConfigError, DataError } from '../core/errors.ts';
 import { allocateParameters, type Parameters } from '../nn/parameters.ts';
 import { baseOfAdapter, isAdapterFolder, loadAdapter } from './adapter-folder.ts';
 import type { CausalModel } from './causal-model.ts';
-import type { ClassifierModel } from './classifier-model.ts';
 import { decodeBFloat16, decodeFloat16, encodeBFloat16, encodeFloat16 } from './float16.ts';
 import { readGgufModel } from './gguf-model.ts';
 import { type HubOptions, locateModel } from './hub.ts';
@@ -14,7 +13,7 @@ import type { MultimodalModel } from './llava.ts';
 import { isLoraModel } from './lora-model.ts';
 import { matchWeights, readWeights } from './place-weights.ts';
 import { type QuantizeOptions, quantizeModel } from './quantized-model.ts';
-import { buildClassifier, buildModel, buildMultimodal, buildVision } from './registry.ts';
+import { buildModel, buildMultimodal, buildVision } from './registry.ts';
 import {
   readFolderHeader,
   readTensor,
@@ -36,6 +35,8 @@ export interface LoadedModel {
   readonly config: RawConfig;
   readonly model: CausalModel;
   readonly parameters: Parameters;
+  /** Parameters that the checkpoint lacks, a new head: to be drawn before training. Left out: none. */
+  readonly fresh?: readonly string[];
 }
 
 export interface ReadOptions {
@@ -143,26 +144,7 @@ export interface LoadedOf<M> {
   readonly model: M;
   readonly parameters: Parameters;
 }
-export type LoadedClassifier = LoadedOf<ClassifierModel>;
-type PlainOptions = Pick<ReadOptions, 'dtype' | 'onWeights'>;
-
-/**
- * Loads an encoder for sequence classification into float32: a folder in the Hugging Face layout, or a hub id as for
- * `loadModel`.
- *
- * @throws DataError, CheckpointError and ConfigError as `loadModel`; also for a checkpoint without a classification head
- */
-export async function loadClassifier(
-  source: string,
-  options: HubOptions & PlainOptions = {},
-): Promise<LoadedClassifier> {
-  return { ...readClassifier(await locateModel(source, options), options), source };
-}
-
-/** As `loadClassifier`, of a path, at once. */
-export function readClassifier(path: string, options: PlainOptions = {}): LoadedClassifier {
-  return readBuilt(path, buildClassifier, options);
-}
+export type PlainOptions = Pick<ReadOptions, 'dtype' | 'onWeights'>;
 
 /** Loads a SigLIP vision encoder, as `loadClassifier`. Names before transformers 5 are read too. */
 export async function loadVision(
@@ -192,7 +174,8 @@ export function readMultimodal(path: string, options: PlainOptions = {}): Loaded
   );
 }
 
-function readBuilt<M extends Pick<CausalModel, 'parameters'>>(
+/** A model of any kind from a path. @throws as `loadModel` */
+export function readBuilt<M extends Pick<CausalModel, 'parameters'>>(
   path: string,
   build: (config: RawConfig, where: string) => M,
   { dtype = 'F32', onWeights }: PlainOptions,
@@ -216,14 +199,15 @@ export function readConfig(path: string): RawConfig {
 }
 
 /** A checkpoint whose header was read. */
-interface OpenCheckpoint {
+export interface OpenCheckpoint {
   readonly config: RawConfig;
   /** Where the config is, for messages. */
   readonly where: string;
   readonly weights: ReadonlyMap<string, WeightSource>;
 }
 
-function openCheckpoint(path: string, rename?: (stored: string) => string): OpenCheckpoint {
+/** Reads the header of a checkpoint, no weights. @throws DataError, CheckpointError */
+export function openCheckpoint(path: string, rename?: (stored: string) => string): OpenCheckpoint {
   if (!existsSync(path)) {
     throw new DataError({
       where: 'loadModel',
@@ -240,7 +224,7 @@ function openCheckpoint(path: string, rename?: (stored: string) => string): Open
 }
 
 /** Refuses a number of layers that the file cannot hold, before anything is made for each. */
-function checkLayerCount(config: RawConfig, where: string, tensors: number): void {
+export function checkLayerCount(config: RawConfig, where: string, tensors: number): void {
   for (const key of ['num_hidden_layers', 'n_layer']) {
     const count = config[key];
     if (typeof count !== 'number' || count <= tensors) continue;

@@ -9,6 +9,8 @@ export interface ClassifierInput {
   readonly counted: Tensor;
   /** int64 [B, T]: 0 for tokens of a first text, 1 for those of a second. Left out: all 0. Ignored where `tokenTypes` is 1. */
   readonly types?: Tensor;
+  /** Positions that rotary tables hold: for exported models, whose T only a run knows. Left out: T. */
+  readonly tableLength?: number;
 }
 
 /** How numbers of the labels become scores: shares that sum to 1, probabilities of their own, or as they are. */
@@ -27,6 +29,8 @@ export interface ClassifierModel {
   /** Names of the A labels. */
   readonly labels: readonly string[];
   readonly labelKind: LabelKind;
+  /** Modules between the final hidden states and the numbers: what a checkpoint of the body alone may lack. */
+  readonly headModules: readonly string[];
   /** Every weight with its shape and initialisation, in file order. */
   readonly parameters: readonly ParameterSpec[];
   /** Final hidden states [B, T, D]; those of padding mean nothing. */

@@ -86,7 +86,7 @@ export function decoder(architecture: DecoderArchitecture): CausalModel {
       const layer = createLayer(weights, `${layers.prefix}.${index}`, {
         ...contexts[index]!,
         ...(past === undefined ? {} : { past: { ...past, layer: past.layers[index]! } }),
-        ...(history === undefined ? {} : { history: history.layers[index]! }),
+        ...(history === undefined ? {} : { history: { earlier: history.layers?.[index] } }),
       });
       if (rematerialize) {
         [hidden] = checkpoint((x) => [block(x!, layer)[0]])(hidden) as [Tensor];
@@ -170,7 +170,7 @@ function createContexts(
 
 interface LayerContext extends Context {
   readonly past?: { readonly layer: LayerCache; readonly lengths: Tensor; readonly inPlace?: boolean };
-  readonly history?: LayerCache;
+  readonly history?: { readonly earlier: LayerCache | undefined };
 }
 
 function createLayer(weights: Weights, at: string, context: LayerContext): Layer {
@@ -185,7 +185,11 @@ function createLayer(weights: Weights, at: string, context: LayerContext): Layer
     rotate: (x) => (tables === undefined ? x : rotateHeads(x, positions, tables)),
     attend(query, key, value) {
       if (history !== undefined) {
-        const all = { key: concat([history.key, key], 2), value: concat([history.value, value], 2) };
+        const { earlier } = history;
+        const all =
+          earlier === undefined
+            ? { key, value }
+            : { key: concat([earlier.key, key], 2), value: concat([earlier.value, value], 2) };
         return { mixed: mergeHeads(attention(query, all.key, all.value, mask, scores)), cache: all };
       }
       if (past?.inPlace === true) {

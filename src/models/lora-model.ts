@@ -111,6 +111,9 @@ function loraModel(base: CausalModel, lora: LoraPlan, rng: Rng): LoraModel {
     parameters,
     forward: (weights, input) => base.forward(adapt(weights), input),
     head: (weights) => base.head(adapt(weights)),
+    ...(base.labels === undefined
+      ? {}
+      : { labels: { ...base.labels, score: (weights, input) => base.labels!.score(adapt(weights), input) } }),
     matrixParameters:
       base.matrixParameters +
       lora.targets.reduce((total, { rank, inputs, outputs }) => total + rank * (inputs + outputs), 0),

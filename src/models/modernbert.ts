@@ -15,7 +15,7 @@ import { sum } from '../graph/ops/reduce.ts';
 import { broadcastTo, reshape, sliceAxis } from '../graph/ops/shape.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { activation, activationNames } from '../nn/activation.ts';
-import { attention, mergeHeads, paddingMask, positionsOf, splitHeads } from '../nn/attention.ts';
+import { attention, mergeHeads, paddingMask, placesOf, splitHeads } from '../nn/attention.ts';
 import { linear } from '../nn/linear.ts';
 import { layerNormSpecs, matrix, projection } from '../nn/parameter-specs.ts';
 import type { ParameterSpec } from '../nn/parameters.ts';
@@ -76,12 +76,11 @@ export function modernbert(config: ModernbertConfig): ClassifierModel {
     layerNorm(x, weights[`${name}.weight`]!, weights[`${name}.bias`] ?? noBias, config.norm_eps);
   const normSpecs = (name: string): ParameterSpec[] => layerNormSpecs(name, D).slice(0, normBias ? 2 : 1);
 
-  function encode(weights: Weights, { ids, counted }: ClassifierInput): Tensor {
-    const [B, T] = ids.shape as [number, number];
-    const positions = positionsOf(B, T);
+  function encode(weights: Weights, { ids, counted, tableLength }: ClassifierInput): Tensor {
+    const positions = placesOf(ids);
     const contextOf = (type: LayerType, window?: number) => ({
       mask: paddingMask(counted, window),
-      tables: ropeTables(rope[type], T),
+      tables: ropeTables(rope[type], tableLength ?? ids.shape[1]!),
     });
     const contexts = {
       full_attention: contextOf('full_attention'),
@@ -123,6 +122,7 @@ export function modernbert(config: ModernbertConfig): ClassifierModel {
     tokenTypes: 1,
     labels,
     labelKind: readLabelKind(config),
+    headModules: ['head', 'classifier'],
     parameters: [
       matrix('model.embeddings.tok_embeddings.weight', [V, D], std),
       ...normSpecs('model.embeddings.norm'),

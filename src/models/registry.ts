@@ -92,9 +92,11 @@ export function buildModel(config: Readonly<Record<string, unknown>>, where = 'c
 /** What to do with a model that is no language model. */
 function otherLoader(type: unknown): string | undefined {
   if (classifierTypes.includes(String(type)))
-    return 'It is an encoder, which writes no text: load it with loadClassifier';
-  if (type === 'llava') return 'It sees pictures: load it with loadMultimodal';
-  return type === 'siglip_vision_model' ? 'It is a vision encoder: load it with loadVision' : undefined;
+    return 'It is an encoder, which writes no text: name a language model. Encoders are for bt-rm, heed convert and loadClassifier';
+  if (type === 'llava') return 'It sees pictures: no command takes it, loadMultimodal does';
+  return type === 'siglip_vision_model'
+    ? 'It is a vision encoder: no command takes it, loadVision does'
+    : undefined;
 }
 
 /**

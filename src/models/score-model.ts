@@ -4,8 +4,10 @@
  */
 import { ConfigError } from '../core/errors.ts';
 import type { Rng } from '../core/rng.ts';
-import { allocateOver, allocateParameters, type Parameters } from '../nn/parameters.ts';
-import { type CausalModel, OUTPUT_EMBEDDINGS } from './causal-model.ts';
+import type { Tensor } from '../graph/tensor.ts';
+import { scoreHead } from '../nn/heads.ts';
+import { allocateOver, allocateParameters, initialize, type Parameters } from '../nn/parameters.ts';
+import { type CausalModel, OUTPUT_EMBEDDINGS, type Weights } from './causal-model.ts';
 import type { LoadedModel, RawConfig } from './checkpoint.ts';
 
 /** Name of the head's weight, [A, D]. */
@@ -54,9 +56,28 @@ export function scoreModel(trunk: CausalModel, outputs = 1): CausalModel {
   };
 }
 
-/** Whether a model has a score head. */
+/** Whether a model has a score head, or one of its own for labels. */
 export function isScoreModel(model: CausalModel): boolean {
-  return model.parameters.some(({ name }) => name === SCORE_WEIGHT);
+  return model.labels !== undefined || model.parameters.some(({ name }) => name === SCORE_WEIGHT);
+}
+
+/** Modules of the head, which are trained whole where an adapter changes the rest. */
+export const headModules = (model: CausalModel): readonly string[] => model.labels?.modules ?? ['score'];
+
+/**
+ * Numbers [B, A] of whole sequences: by the score head at the last token, or as the model's own head reads them.
+ *
+ * @param input `ids`, `positions` int64 [B, T]; `last` int64 [B], the flat index b·T + t of each sequence's last token
+ */
+export function scoreSequences(
+  model: CausalModel,
+  weights: Weights,
+  { ids, positions, last }: { readonly ids: Tensor; readonly positions: Tensor; readonly last: Tensor },
+  { rematerialize = false }: { readonly rematerialize?: boolean } = {},
+): Tensor {
+  if (model.labels !== undefined) return model.labels.score(weights, { ids, last });
+  const { hidden } = model.forward(weights, { ids, positions, rematerialize });
+  return scoreHead(hidden, weights[SCORE_WEIGHT]!, last);
 }
 
 /**
@@ -103,6 +124,17 @@ export function scoreModelOver(
   return { model, parameters };
 }
 
+/** Draws what the checkpoint lacked, a new head, as the architecture starts it. */
+export function drawFresh(loaded: LoadedModel, rng: Rng): LoadedModel {
+  const { model, parameters, fresh = [] } = loaded;
+  initialize(
+    parameters,
+    rng,
+    model.parameters.filter(({ name }) => fresh.includes(name)),
+  );
+  return loaded;
+}
+
 /** Special tokens of a tokenizer, where it has them. */
 export interface SpecialIds {
   readonly padId?: number | undefined;
@@ -123,7 +155,7 @@ export function scoreConfig(config: RawConfig, { padId, bosId, eosId }: SpecialI
   const padding = [stored, padId, bosId].find((id) => typeof id === 'number' && id !== eosId);
   return {
     ...rest,
-    architectures: [name.replace(/For[A-Z]\w*$/, '') + SUFFIX],
+    architectures: [name.replace(/(LMHeadModel|Model|For[A-Z]\w*)$/, '') + SUFFIX],
     num_labels: 1,
     id2label: { 0: 'LABEL_0' },
     label2id: { LABEL_0: 0 },

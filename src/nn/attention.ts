@@ -5,7 +5,7 @@ import { constant, constantLike, iota } from '../graph/ops/common.ts';
 import { add, and, equal, less, lessEqual, mul, sub, where } from '../graph/ops/elementwise.ts';
 import { matmul } from '../graph/ops/matmul.ts';
 import { cumulativeSum, softmax, sum } from '../graph/ops/reduce.ts';
-import { broadcastTo, concat, reshape, sliceAxis, transpose } from '../graph/ops/shape.ts';
+import { concat, reshape, sliceAxis, transpose } from '../graph/ops/shape.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { softCap } from './soft-cap.ts';
 
@@ -71,7 +71,7 @@ export function cacheMask(
  */
 export function countedMask(counted: Tensor, T: number, window?: number): Tensor {
   const [B, S] = counted.shape as [number, number];
-  const places = sub(cumulativeSum(constantLike(counted, 1), 1), 1); // int64 [B, S]: 0 … S − 1
+  const places = placesOf(counted);
   const to = reshape(places, [B, 1, 1, S]);
   const from = reshape(sliceAxis(places, 1, S - T, S), [B, 1, T, 1]);
   const earlier = and(reshape(less(0, counted), [B, 1, 1, S]), lessEqual(to, from));
@@ -90,15 +90,20 @@ export function paddingMask(counted: Tensor, reach?: number): Tensor {
   const [B, T] = counted.shape as [number, number];
   const seen = reshape(less(0, counted), [B, 1, 1, T]);
   if (reach === undefined) return where(seen, 0, floatMasked());
-  const order = iota(T, 'int32');
-  const [from, to] = [reshape(order, [T, 1]), reshape(order, [1, T])];
-  const near = and(lessEqual(to, add(from, reach)), lessEqual(from, add(to, reach))); // [T, T]
+  const places = placesOf(counted);
+  const [from, to] = [reshape(places, [B, 1, T, 1]), reshape(places, [B, 1, 1, T])];
+  const near = and(lessEqual(to, add(from, reach)), lessEqual(from, add(to, reach))); // [B, 1, T, T]
   return where(and(seen, near), 0, floatMasked());
 }
 
-/** Positions 0 … T − 1 of each row, int64 [B, T]. */
-export function positionsOf(B: number, T: number): Tensor {
-  return broadcastTo(reshape(iota(T, 'int64'), [1, T]), [B, T]);
+/**
+ * Positions 0 … T − 1 of each row, int64 [B, T], computed from a tensor of that shape, so that they hold for sizes that only a
+ * run knows.
+ *
+ * @param like int64 [B, T]; its numbers do not matter
+ */
+export function placesOf(like: Tensor): Tensor {
+  return sub(cumulativeSum(constantLike(like, 1), 1), 1);
 }
 
 function floatMasked(): Tensor {

@@ -6,8 +6,8 @@ import { reshape, sliceAxis } from '../graph/ops/shape.ts';
 import { trace } from '../graph/program.ts';
 import type { Tensor, TensorType } from '../graph/tensor.ts';
 import { type CausalModel, type Weights, weightTypes } from '../models/causal-model.ts';
-import { SCORE_WEIGHT } from '../models/score-model.ts';
-import { scoreHead, valueHead } from '../nn/heads.ts';
+import { SCORE_WEIGHT, scoreSequences } from '../models/score-model.ts';
+import { valueHead } from '../nn/heads.ts';
 import type { Parameters } from '../nn/parameters.ts';
 import {
   columnsOf,
@@ -144,9 +144,7 @@ export function scoreForward(options: ForwardOptions): Forward<ArrayLike<number>
       types: sequenceTypes,
       arrays: sequenceArrays,
       trace: (weights, inputs) => {
-        const { ids, positions, last } = inputs as unknown as SequenceInputs;
-        const { hidden } = options.model.forward(weights, { ids, positions });
-        const scores = scoreHead(hidden, weights[SCORE_WEIGHT]!, last); // [B, A]
+        const scores = scoreSequences(options.model, weights, inputs as unknown as SequenceInputs); // [B, A]
         return reshape(sliceAxis(scores, 1, 0, 1), [scores.shape[0]!, 1]);
       },
       length: () => 1,

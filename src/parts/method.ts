@@ -5,7 +5,7 @@ import { type MetricDefinition, metric } from '../core/metrics.ts';
 import type { EncodeReport, Row } from '../data/index.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { CausalModel } from '../models/causal-model.ts';
-import type { LoadedModel } from '../models/checkpoint.ts';
+import type { LoadedModel, ReadOptions } from '../models/checkpoint.ts';
 import type { Parameters } from '../nn/parameters.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
 import type { TrainStep } from './step/train-step.ts';
@@ -65,6 +65,8 @@ export interface TrainMethod<S extends ConfigSchema = ConfigSchema, E = unknown>
   readonly config: S;
   readonly needs: readonly Role[];
   readonly metrics: readonly MetricDefinition[];
+  /** Loads the model to train. Default `loadModel`, which takes language models. */
+  load?(source: string, options: ReadOptions): Promise<LoadedModel>;
   /** The model to train, from the one that was loaded, such as the same with a new head. Default: as loaded. */
   adapt?(
     loaded: LoadedModel,

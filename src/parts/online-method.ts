@@ -39,6 +39,8 @@ export const onlineMetrics: readonly MetricDefinition[] = [
   }),
   metric('objective/entropy', 'mean −Σ log π per completion, at rollout', { unit: 'nats' }),
   metric('objective/scores', 'mean score, before penalties'),
+  metric('rewards/{name}/mean', 'mean score of one reward, before its weight'),
+  metric('rewards/{name}/std', 'deviation of the scores of one reward'),
   metric('objective/non_score_reward', 'mean KL part of the reward per completion'),
   metric('objective/rlhf_reward', 'mean reward per completion: score after penalties plus the KL part', {
     healthy: 'rises',

@@ -4,7 +4,7 @@ import type { RequestOptions, SessionRequest, TokenEvent } from '../generate/ind
 import { invalid } from './errors.ts';
 import type { SamplingBody } from './schemas.ts';
 import { busy, type ServedModel } from './served-model.ts';
-import { createTextStream } from './text-stream.ts';
+import { createTextStream, createWholeText, type TextStream } from './text-stream.ts';
 
 export interface ChoicesOptions {
   readonly model: ServedModel;
@@ -130,16 +130,15 @@ function sessionOptions(
   };
 }
 
-function textStream(model: ServedModel, body: SamplingBody): ReturnType<typeof createTextStream> {
+function textStream(model: ServedModel, body: SamplingBody): TextStream {
   const skipSpecial = body.skip_special_tokens ?? true;
   const { eosId } = model.tokenizer;
-  return createTextStream({
-    // The token that ends a completion is no text, also where special tokens are shown.
-    decode: (ids) =>
-      model.tokenizer.decode(skipSpecial ? ids : ids.filter((id) => id !== eosId), { skipSpecial }),
-    stops: typeof body.stop === 'string' ? [body.stop] : (body.stop ?? []),
-    includeStop: body.include_stop_str_in_output ?? false,
-  });
+  // The token that ends a completion is no text, also where special tokens are shown.
+  const decode = (ids: readonly number[]): string =>
+    model.tokenizer.decode(skipSpecial ? ids : ids.filter((id) => id !== eosId), { skipSpecial });
+  const stops = typeof body.stop === 'string' ? [body.stop] : (body.stop ?? []);
+  if (body.stream !== true && stops.length === 0) return createWholeText(decode);
+  return createTextStream({ decode, stops, includeStop: body.include_stop_str_in_output ?? false });
 }
 
 /** Seeds may be negative. */

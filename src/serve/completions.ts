@@ -1,5 +1,6 @@
 /** `/v1/completions` and `/v1/chat/completions`: one way of answering, two forms of the answer. */
 import { toRows } from '../data/index.ts';
+import { bestOf, meanLogProb } from '../generate/index.ts';
 import type { Piece } from './choices.ts';
 import { startChoices } from './choices.ts';
 import { errorBody, invalid, toApiError } from './errors.ts';
@@ -250,7 +251,10 @@ async function whole(request: Request, call: Call, frame: Frame, promptTokens: n
       call.onTokens('completion', tokens);
     }
   } else for (const one of made) one.finish = 'length';
-  const kept = prompts.flatMap((_, prompt) => bestOf(made.slice(prompt * n, (prompt + 1) * n), keep));
+  const quality = ({ tokens }: Made): number => meanLogProb(tokens.map(({ logProb }) => logProb));
+  const kept = prompts.flatMap((_, prompt) =>
+    bestOf(made.slice(prompt * n, (prompt + 1) * n), keep, quality),
+  );
   const body = {
     ...frame,
     object: form.object,
@@ -260,14 +264,6 @@ async function whole(request: Request, call: Call, frame: Frame, promptTokens: n
   };
   call.onEnd();
   return Response.json(body, { headers: call.headers });
-}
-
-/** Those with the highest mean log-probability per token, in the order of their rank; all as they are when all are kept. */
-function bestOf(made: readonly Made[], keep: number): readonly Made[] {
-  if (made.length === keep) return made;
-  const quality = ({ tokens }: Made): number =>
-    tokens.reduce((total, { logProb }) => total + logProb, 0) / Math.max(tokens.length, 1);
-  return [...made].sort((a, b) => quality(b) - quality(a)).slice(0, keep);
 }
 
 function streamed(request: Request, call: Call, frame: Frame, promptTokens: number): Response {

@@ -19,8 +19,8 @@ const REPLACEMENT = '\uFFFD';
 /** An unfinished character has at most three bytes. */
 const unfinishedBytes = 3;
 /** Tokens that are decoded again with each new one, before older ones are left behind. */
-const longestWindow = 24;
-const keptTokens = 8;
+const longestWindow = 8;
+const keptTokens = 4;
 
 /**
  * Text of tokens as they come. The pieces together are `decode` of all tokens, up to the first stop string.
@@ -71,6 +71,18 @@ export function createTextStream({ decode, stops, includeStop = false }: TextStr
       const text = pending.slice(0, release);
       pending = pending.slice(release);
       return text;
+    },
+  };
+}
+
+/** The text of all tokens at once, with the last: for answers that nobody reads before they are whole. */
+export function createWholeText(decode: (ids: readonly number[]) => string): TextStream {
+  const ids: number[] = [];
+  return {
+    stopped: undefined,
+    push(id, last) {
+      ids.push(id);
+      return last ? decode(ids) : '';
     },
   };
 }

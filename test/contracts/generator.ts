@@ -1,7 +1,7 @@
 /** What every generator keeps, wherever its tokens are made. */
 import { expect, it } from 'vitest';
 import { createRng } from '../../src/core/rng.ts';
-import type { GenerateOptions, Generator } from '../../src/generate/index.ts';
+import type { Completion, GenerateOptions, Generator } from '../../src/generate/index.ts';
 
 export interface GeneratorContract {
   readonly create: () => Generator;
@@ -81,16 +81,17 @@ export function generatorContract({ create, logProbs, decode, prompts }: Generat
 
   it('gives a prompt its own sampling options', async () => {
     const made = await generate({
-      perPrompt: (index) => (index === 1 ? { logitBias: new Map([[70, 100]]) } : {}),
+      perPrompt: (index) => (index === 1 ? { logitBias: new Map([[70, 100]]), maxNewTokens: 7 } : {}),
     });
-    expect(made[1]!.ids).toEqual(new Array(10).fill(70));
+    expect(made[1]!.ids).toEqual(new Array(7).fill(70));
     expect(made[0]!.ids).not.toEqual(made[1]!.ids);
   });
 
-  it('tells of every token, and of the end with the last', async () => {
+  it('tells of every token, of the end with the last, and of whole completions', async () => {
     const seen = new Map<number, number[]>();
     let counted = 0;
     const ends: number[] = [];
+    const whole = new Map<number, readonly Completion[]>();
     const made = await generate({
       onToken: ({ promptIndex, id, finish }) => {
         seen.set(promptIndex, [...(seen.get(promptIndex) ?? []), id]);
@@ -99,7 +100,11 @@ export function generatorContract({ create, logProbs, decode, prompts }: Generat
       onTokens: (count) => {
         counted += count;
       },
+      onCompletions: (promptIndex, completions) => {
+        whole.set(promptIndex, completions);
+      },
     });
+    expect(prompts.map((_, index) => whole.get(index)?.[0])).toEqual(made);
     made.forEach(({ ids }, index) => {
       expect(seen.get(index)).toEqual(ids);
     });

@@ -148,7 +148,8 @@ describe('heed … --lora', () => {
     it('share its memory: no weight of the base is there twice', async () => {
       for (const criticFrom of ['policy', 'reward-model'] as const) {
         const models = await loadOnlineModels({ ...settings, criticFrom });
-        const { policy, reference, critic, rewardModel } = models;
+        const { policy, reference, critic, rewardModels } = models;
+        const rewardModel = rewardModels.get(settings.rewardModel)!;
         const place = (of: { readonly parameters: Parameters }, name: string): unknown[] => {
           const { buffer, byteOffset } = of.parameters.view(name);
           return [buffer, byteOffset];
@@ -169,10 +170,11 @@ describe('heed … --lora', () => {
     });
 
     it('share the integers of a base of 4 bits too, and train on them', async () => {
-      const { policy, reference, critic, rewardModel } = await loadOnlineModels({
+      const { policy, reference, critic, rewardModels } = await loadOnlineModels({
         ...settings,
         quantizeBase: '4bit',
       });
+      const rewardModel = rewardModels.get(settings.rewardModel)!;
       const name = 'model.layers.0.mlp.up_proj.weight.packed';
       const packed = reference.parameters.arrays()[name]!;
       expect(packed).toBeInstanceOf(Uint8Array);

@@ -151,7 +151,7 @@ describe('heed bt-rm, ppo', () => {
     expect((await runHeed(swapped)).stderr).toMatch(/--model: expected a language model/);
     noHead[4] = model;
     const { code, stderr } = await runHeed(noHead);
-    expect(stderr).toMatch(/reward model: expected a model with a score head/);
+    expect(stderr).toMatch(/reward model heed-ppo-\w+: expected a model with a score head/);
     expect(code).toBe(2);
   });
 });

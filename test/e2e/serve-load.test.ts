@@ -1,6 +1,7 @@
 /** The load test in short: that nothing is left over and every refusal has its shape. Its speeds are for `heed bench serve`. */
 import { expect, it } from 'vitest';
 import { benchServe } from '../../src/cli/bench/serve.ts';
+import { runClients } from '../../src/cli/bench/serve-clients.ts';
 import { createOrtEngine } from '../../src/engine/ort/ort-engine.ts';
 import { tinyConfig } from '../support/tiny-model.ts';
 
@@ -12,6 +13,7 @@ it('64 clients that ask, leave, dawdle and send rubbish leave nothing behind', a
     clock: () => performance.now(),
     now: () => Date.now(),
     memory: () => process.memoryUsage.rss(),
+    runClients: (load) => runClients(load, () => performance.now()),
   });
   engine.dispose();
   expect(result.wrong).toEqual([]);

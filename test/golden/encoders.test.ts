@@ -8,7 +8,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { createInterpreter } from '../../src/engine/interpreter.ts';
-import { readClassifier, saveModel } from '../../src/models/checkpoint.ts';
+import { saveModel } from '../../src/models/checkpoint.ts';
+import { readClassifier } from '../../src/models/encoder-checkpoint.ts';
 import { buildClassifier, buildModel, classifierTypes } from '../../src/models/registry.ts';
 import { readFolderHeader, readHeader, readTensor } from '../../src/models/safetensors.ts';
 import { expectClose, sharedOrt } from '../support/engines-agree.ts';
@@ -106,7 +107,7 @@ it('there is a golden model of every type of classifier', () => {
 it('says which loader a model needs', () => {
   const config = readGolden('bert-pairs', 'config.json') as Record<string, unknown>;
   expect(() => buildModel(config)).toThrow(
-    'It is an encoder, which writes no text: load it with loadClassifier',
+    'It is an encoder, which writes no text: name a language model. Encoders are for bt-rm',
   );
   expect(() => buildClassifier({ ...config, architectures: ['BertModel'] })).toThrow(
     'architectures: expected a model for sequence classification (…ForSequenceClassification), received ["BertModel"]',

@@ -17,7 +17,7 @@ import { createGenerator } from '../../src/generate/generate.ts';
 import { readModel, saveModel } from '../../src/models/checkpoint.ts';
 import { buildModel, modelTypes } from '../../src/models/registry.ts';
 import { readFolderHeader, readHeader, readTensor } from '../../src/models/safetensors.ts';
-import { sequenceLogProbs } from '../../src/parts/reference.ts';
+import { logProbForward } from '../../src/parts/forward.ts';
 import { expectClose, sharedOrt } from '../support/engines-agree.ts';
 import { evaluate, goldenFolder, goldenModels, type Recorded, readGolden } from '../support/golden-model.ts';
 
@@ -70,16 +70,16 @@ describe.each(goldenModels)('%s', (name) => {
         ids: [...prompts[i]!, ...completion],
         mask: [...prompts[i]!.map(() => 0), ...completion.map(() => 1)],
       }));
-      const scores = await sequenceLogProbs(sequences, {
-        engine,
-        model,
-        parameters,
-        batchSize: 4,
-        bucket: 8,
-      });
-      // Sums of up to 12 log-probabilities, largest about 40; a step that sees one token less is off by 0.01 and more.
-      completions.forEach(({ logProbs }, i) => {
-        expect(logProbs.reduce((total, p) => total + p, 0)).toBeCloseTo(scores[i]!, 3);
+      const forward = logProbForward({ engine, model, parameters, batchSize: 4, bucket: 8 });
+      const full = await forward.run(sequences);
+      forward.dispose();
+      completions.forEach(({ logProbs, samplingLogProbs }, i) => {
+        expect(logProbs.length).toBeGreaterThan(0);
+        logProbs.forEach((logProb, t) => {
+          expect(Math.abs(logProb - full[i]![prompts[i]!.length - 1 + t]!)).toBeLessThan(1e-4);
+          // At temperature 1 the distribution that was drawn from is the model's own.
+          expect(Math.abs(samplingLogProbs[t]! - logProb)).toBeLessThan(1e-4);
+        });
       });
     },
   );

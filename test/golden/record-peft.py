@@ -49,6 +49,9 @@ VARIANTS = {
     "gemma3": ("gemma3_text-pattern", dict(r=4, lora_alpha=4, target_modules=r".*layers\.[02]\..*(?P<which>q|o|up)_proj")),
     "phi3": ("phi3-full", dict(r=2, lora_alpha=4, target_modules=["qkv_proj", "gate_up_proj"], use_rslora=True)),
     "gpt_neox": ("gpt_neox-parallel", dict(r=2, lora_alpha=4, target_modules="all-linear", use_dora=True)),
+    "bert": ("bert-pairs", dict(r=2, lora_alpha=4, target_modules="all-linear", task_type="SEQ_CLS")),
+    "modernbert": ("modernbert-options", dict(r=2, lora_alpha=6, target_modules=["Wqkv", "Wi"], use_dora=True,
+                                              bias="lora_only", task_type="SEQ_CLS")),
 }
 
 

@@ -21,7 +21,7 @@ import { readMultimodal, readVision, saveModel } from '../../src/models/checkpoi
 import { checkImageTokens } from '../../src/models/llava.ts';
 import { buildModel, buildMultimodal, buildVision } from '../../src/models/registry.ts';
 import { readFolderHeader, readHeader, readTensor } from '../../src/models/safetensors.ts';
-import { positionsOf } from '../../src/nn/attention.ts';
+import { placesOf } from '../../src/nn/attention.ts';
 import type { Parameters } from '../../src/nn/parameters.ts';
 import { expectClose, sharedOrt } from '../support/engines-agree.ts';
 import { goldenFolder, readGolden } from '../support/golden-model.ts';
@@ -151,7 +151,7 @@ describe.each(['llava-siglip', 'llava-options'])('%s', (name) => {
       checkImageTokens(model, recorded.tokens.flat(), recorded.pictures);
       const outputs = await evaluate(engines[engine](), parameters, inputs, (all) => {
         const seeing = model.withImages(model.imageFeatures(all, all.pixels!));
-        const { hidden } = seeing.forward(all, { ids: all.ids!, positions: positionsOf(B, T) });
+        const { hidden } = seeing.forward(all, { ids: all.ids!, positions: placesOf(all.ids!) });
         const logits = logitsOf(seeing, all, hidden);
         const rows = (x: Tensor, from: number, to: number, width: number[]) =>
           reshape(sliceAxis(x, 1, from, to), [B * (T - 1), ...width]);

@@ -5,6 +5,7 @@ import { createEngine } from '../../engine/create-engine.ts';
 import { benchEngine, benchModels, type EngineBench } from '../bench/engine.ts';
 import { benchGenerate, type GenerateCase } from '../bench/generate.ts';
 import { benchServe, type ServeBench } from '../bench/serve.ts';
+import { runClientsOnThread } from '../bench/serve-client-thread.ts';
 import { defineCommand } from '../command.ts';
 import { formatBytes } from '../format.ts';
 import { formatTable } from '../output.ts';
@@ -56,8 +57,8 @@ export const command = defineCommand({
           return 0;
         }
         case 'serve': {
-          const { config } = benchModels[0]!;
-          const load = { config, clients, seconds, slots: 32, now, memory };
+          const { config } = benchModels[1]!;
+          const load = { config, clients, seconds, slots: 32, now, memory, runClients: runClientsOnThread };
           const result = await benchServe({ ...common, ...load });
           stage.end();
           output.record({ ...result });

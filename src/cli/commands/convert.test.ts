@@ -13,7 +13,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { expectClose, sharedOrt } from '../../../test/support/engines-agree.ts';
 import { evaluate, goldenFolder, readGolden } from '../../../test/support/golden-model.ts';
 import { runHeed } from '../../../test/support/run-heed.ts';
-import { buildModel, loadModel, readModel, saveModel } from '../../models/index.ts';
+import { buildModel, loadModel, readClassifier, readModel, saveModel } from '../../models/index.ts';
 import { allocateParameters } from '../../nn/parameters.ts';
 import { loadTokenizer } from '../../tokenizer/index.ts';
 
@@ -127,6 +127,29 @@ describe('heed convert', () => {
     });
   });
 
+  it('takes encoders and adapters on them, to every form', async () => {
+    const bert = goldenFolder('bert-pairs');
+    const { code, stdout } = await runHeed(['convert', bert, at('web'), '--to', 'onnx']);
+    expect(code).toBe(0);
+    expect(stdout).toContain('pipeline("text-classification", name)');
+    expect(readdirSync(at('web', 'onnx'))).toEqual(['model.onnx']);
+    expect(json('web', 'config.json')).toMatchObject({
+      architectures: ['BertForSequenceClassification'],
+      id2label: { 0: 'no', 1: 'maybe', 2: 'yes' },
+    });
+    expect(readFileSync(at('web', 'README.md'), 'utf8')).toContain('pipeline_tag: text-classification');
+    expect((await runHeed(['convert', bert, at('half'), '--dtype', 'bfloat16'])).code).toBe(0);
+    expect(readClassifier(at('half')).parameters.flat).toEqual(
+      readClassifier(bert, { dtype: 'BF16' }).parameters.flat,
+    );
+    const adapter = goldenFolder('peft-bert');
+    expect((await runHeed(['convert', adapter, at('merged'), '--to', 'merged'])).code).toBe(0);
+    expect(readClassifier(at('merged')).parameters.flat).toEqual(readClassifier(adapter).parameters.flat);
+    const pictures = await runHeed(['convert', goldenFolder('siglip-vision'), at('none'), '--to', 'onnx']);
+    expect(pictures).toMatchObject({ code: 2, stdout: '' });
+    expect(pictures.stderr).toContain('It is a vision encoder: no command takes it, loadVision does');
+  });
+
   it('merges an adapter into its base model', async () => {
     const { ids, adapterLogits: logits } = readGolden('peft-llama', 'recorded.json') as {
       ids: number[];
@@ -160,8 +183,8 @@ describe('heed convert', () => {
     );
     expect(readFileSync(at('full', 'config.json'), 'utf8')).toBe('{}');
 
-    const scored = await runHeed(['convert', goldenFolder('llama-score'), at('new'), '--to', 'onnx']);
-    expect(scored.code).toBe(2);
+    const dynamic = goldenFolder('llama-rope-dynamic');
+    expect((await runHeed(['convert', dynamic, at('new'), '--to', 'onnx'])).code).toBe(2);
     expect(existsSync(at('new'))).toBe(false);
     expect(readdirSync(place)).toEqual(['full']);
   });

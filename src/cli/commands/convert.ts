@@ -9,9 +9,11 @@ import { writeOnnxModel } from '../../models/export-onnx.ts';
 import {
   baseOfAdapter,
   isAdapterFolder,
-  isLoraModel,
+  isEncoder,
   isScoreModel,
+  type LoadedClassifier,
   type LoadedModel,
+  loadClassifier,
   loadModel,
   locateModel,
   mergeAdapter,
@@ -67,10 +69,9 @@ export const command = defineCommand({
     const { input, output, to } = settings;
     checkOutput(input, output);
     const place = await locate(input, context);
-    const loaded = withoutAdapter(await load(place, settings, context), settings);
+    const loaded = await load(place, settings, context);
     // An adapter's folder has a card of its own and seldom a tokenizer: they come from the base model.
     const base = isAdapterFolder(place) ? await locateModel(baseOfAdapter(place)) : place;
-    const { model, parameters } = loaded;
     const tokenizer = await findTokenizer(settings, base, loaded, context);
     const files = {
       ...companionFiles(base, loaded.config),
@@ -96,18 +97,15 @@ export const command = defineCommand({
       });
     }
     stage.end();
-    report(
-      settings,
-      { type: model.type, parameters: parameters.count, tokenizer: tokenizer !== undefined },
-      context,
-    );
+    report(settings, loaded, tokenizer !== undefined, context);
     return 0;
   },
 });
 
-/** The model with its adapter merged, as every form but an adapter folder has it. */
-function withoutAdapter(loaded: LoadedModel, { to, input }: Settings): LoadedModel {
-  const adapted = isLoraModel(loaded.model);
+type Loaded = LoadedModel | LoadedClassifier;
+
+/** Adapters are merged into every form; `hf` and `merged` say whether there is one. */
+function checkAdapter(adapted: boolean, { to, input }: Settings): void {
   if (adapted && to === 'hf') {
     throw new DataError({
       where: 'heed convert --to hf',
@@ -124,7 +122,6 @@ function withoutAdapter(loaded: LoadedModel, { to, input }: Settings): LoadedMod
       fix: 'Use --to hf for a model that has no adapter',
     });
   }
-  return mergeAdapter(loaded);
 }
 
 /** Nothing is overwritten: conversions are quick, and what is there may not be. */
@@ -154,9 +151,14 @@ async function locate(input: string, { progress }: CommandContext): Promise<stri
   return place;
 }
 
-async function load(place: string, { adapter }: Settings, context: CommandContext): Promise<LoadedModel> {
+async function load(place: string, settings: Settings, context: CommandContext): Promise<Loaded> {
+  const { adapter } = settings;
+  checkAdapter(adapter !== undefined || isAdapterFolder(place), settings);
   const stage = lazyStage(context, 'read', 'numbers');
-  const loaded = await loadModel(place, { adapter, onWeights: stage.update });
+  const options = { adapter, onWeights: stage.update };
+  const loaded = isEncoder(place)
+    ? await loadClassifier(place, options)
+    : mergeAdapter(await loadModel(place, options));
   stage.end();
   return loaded;
 }
@@ -177,7 +179,7 @@ function lazyStage({ progress }: CommandContext, name: string, unit: string) {
 async function findTokenizer(
   { tokenizer: named }: Settings,
   place: string,
-  { model }: LoadedModel,
+  { model }: Loaded,
   { progress }: CommandContext,
 ): Promise<Tokenizer | undefined> {
   let tokenizer: Tokenizer;
@@ -203,14 +205,14 @@ function templateInside({ files, chatTemplate }: Tokenizer): Record<string, Uint
 }
 
 /** The type that a folder's config names; float32 for what was dequantised. */
-function storedType(place: string, { config }: LoadedModel): TypeName {
+function storedType(place: string, { config }: Loaded): TypeName {
   const name = config.dtype ?? config.torch_dtype;
   return statSync(place).isDirectory() && typeof name === 'string' && name in TYPES
     ? (name as TypeName)
     : 'float32';
 }
 
-function card({ input, to }: Settings, { model, parameters }: LoadedModel, place: string): string {
+function card({ input, to }: Settings, { model, parameters }: Loaded, place: string): string {
   const source = existsSync(input) ? undefined : publicId(input);
   return modelCard({
     title: basename(input),
@@ -218,27 +220,30 @@ function card({ input, to }: Settings, { model, parameters }: LoadedModel, place
       `Converted ${to === 'onnx' ? 'to ONNX ' : ''}from ${source === undefined ? `\`${basename(input)}\`` : `[${source}](https://huggingface.co/${source})`} by \`heed convert\`: ` +
       `\`${model.type}\`, ${parameters.count.toLocaleString('en')} parameters` +
       `${place.endsWith('.gguf') ? ', dequantised: the numbers are those that the quantised file stands for' : ''}.`,
-    pipeline: isScoreModel(model) ? 'text-classification' : 'text-generation',
+    pipeline: givesLabels(model) ? 'text-classification' : 'text-generation',
     baseModel: source,
     license: licenseOf(place),
     tags: to === 'onnx' ? ['onnx', 'transformers.js'] : [],
   });
 }
 
+/** Whether a model gives numbers for labels instead of text. */
+const givesLabels = (model: Loaded['model']): boolean => 'classify' in model || isScoreModel(model);
+
 function report(
   { input, output, to }: Settings,
-  facts: { readonly type: string; readonly parameters: number; readonly tokenizer: boolean },
+  { model, parameters }: Loaded,
+  tokenizer: boolean,
   { output: out }: CommandContext,
 ): void {
-  out.record({ input, output, to, ...facts });
-  out.text(`${facts.type}, ${formatNumber(facts.parameters)} parameters: ${output}`);
-  if (to === 'onnx') {
+  out.record({ input, output, to, type: model.type, parameters: parameters.count, tokenizer });
+  out.text(`${model.type}, ${formatNumber(parameters.count)} parameters: ${output}`);
+  const task = givesLabels(model) ? 'text-classification' : 'text-generation';
+  if (to === 'onnx')
     out.text(
       out.colors.dim(
-        'transformers.js: set env.localModelPath to the folder above, then pipeline("text-generation", name)',
+        `transformers.js: set env.localModelPath to the folder above, then pipeline("${task}", name)`,
       ),
     );
-  } else {
-    out.text(out.colors.dim(`heed generate --model ${output} "…"`));
-  }
+  else if (!givesLabels(model)) out.text(out.colors.dim(`heed generate --model ${output} "…"`));
 }

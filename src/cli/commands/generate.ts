@@ -1,17 +1,29 @@
 /** `heed generate`: completions of prompts, one or a file of them. */
-import { createWriteStream, renameSync } from 'node:fs';
 import { z } from 'zod';
 import { field, section } from '../../core/config.ts';
-import { DataError } from '../../core/errors.ts';
+import { ConfigError, DataError } from '../../core/errors.ts';
 import { createRng } from '../../core/rng.ts';
-import { createEncoder, loadRows, type Row, toRows } from '../../data/index.ts';
+import { contentHash, createEncoder, loadRows, type Row, toRows } from '../../data/index.ts';
 import { createEngine } from '../../engine/create-engine.ts';
+import type { Engine } from '../../engine/engine.ts';
+import { fingerprint } from '../../generate/fingerprint.ts';
 import { createGenerator } from '../../generate/index.ts';
-import { loadModel } from '../../models/index.ts';
+import { type LoadedModel, loadModel } from '../../models/index.ts';
+import { readRewardCard } from '../../parts/scorer/reward-card.ts';
+import { rewardModelScorer } from '../../parts/scorer/reward-model-scorer.ts';
+import type { Scorer } from '../../parts/scorer/scorer.ts';
 import { quantizations, quantizeOption } from '../../parts/trainer/lora-fields.ts';
-import { checkTokenizerFits, loadTokenizer } from '../../tokenizer/index.ts';
+import { checkTokenizerFits, loadTokenizer, type Tokenizer } from '../../tokenizer/index.ts';
 import { defineCommand } from '../command.ts';
 import { formatNumber } from '../format.ts';
+import { completeJobs, type Job, sampleCounts } from '../generate/completions.ts';
+import { openResults, partialName, type ResultFile, type ResultRecord } from '../generate/result-file.ts';
+import {
+  rowOptions,
+  rowSettings,
+  type SamplingSettings,
+  samplingFields,
+} from '../generate/sampling-fields.ts';
 
 const config = z.strictObject({
   ...section('Model and prompts', {
@@ -27,42 +39,29 @@ const config = z.strictObject({
     ),
     prompt: field(z.string().optional()).describe('one prompt'),
     data: field(z.string().optional(), { placeholder: 'file' }).describe(
-      'rows with a column "prompt": a file, a folder with splits, or a data set of the hub',
+      'rows with a column "prompt", a text or a conversation, and optionally "sampling", an object of settings of that row: a file, a folder with splits, or a data set of the hub',
     ),
     maxRows: field(z.int().positive().optional()).describe('use only the first rows of data'),
+  }),
+  ...section('Results', {
     output: field(z.string().optional(), { placeholder: 'file' }).describe(
-      'write rows with prompt, completion, ids and log-probabilities',
+      'JSON Lines with prompt, completion, ids and log-probabilities, written as they come to <file>.partial',
+    ),
+    resume: field(z.boolean().default(false)).describe('continue the unfinished results of --output'),
+    n: field(z.int().positive().default(1)).describe('completions per prompt'),
+    bestOf: field(z.int().positive().optional()).describe(
+      'make this many completions per prompt and keep the best n: by mean log-probability, or by --reward; default n',
+    ),
+    reward: field(z.string().optional(), { placeholder: 'folder' }).describe(
+      'reward model that scores the completions',
+    ),
+    logprobs: field(z.int().min(0).max(1000).optional()).describe(
+      'also write the likeliest tokens in each place, this many, and the entropy there',
     ),
   }),
-  ...section('Sampling', {
-    maxNewTokens: field(z.int().positive().default(128)).describe('longest completion in tokens'),
-    temperature: field(z.number().min(0).default(1)).describe(
-      'divides the logits; 0 takes the most likely token',
-    ),
-    topK: field(z.int().min(0).default(0)).describe('keep the k most likely tokens; 0 keeps all'),
-    topP: field(z.number().gt(0).max(1).default(1)).describe(
-      'keep the fewest tokens whose probabilities reach this sum',
-    ),
-    minP: field(z.number().min(0).max(1).default(0)).describe(
-      'drop tokens less likely than this times the most likely one',
-    ),
-    typicalP: field(z.number().gt(0).max(1).default(1)).describe(
-      'keep the tokens of most typical surprise that reach this sum; 1 keeps all',
-    ),
-    repetitionPenalty: field(z.number().positive().default(1)).describe(
-      'divides positive logits of tokens seen before; 1 does nothing',
-    ),
-    frequencyPenalty: field(z.number().default(0)).describe(
-      'subtracted from a logit per earlier occurrence in the completion',
-    ),
-    presencePenalty: field(z.number().default(0)).describe(
-      'subtracted from the logits of tokens in the completion',
-    ),
-    minNewTokens: field(z.int().min(0).default(0)).describe('no stop token before this many tokens'),
-    stop: field(z.array(z.string()).default([])).describe(
-      'texts of single tokens that end a completion besides the end-of-text token',
-    ),
-    batchSize: field(z.int().positive().default(32)).describe('prompts decoded together'),
+  ...samplingFields,
+  ...section('Run', {
+    batchSize: field(z.int().positive().default(32)).describe('completions decoded together'),
     seed: field(z.int().min(0).default(0)).describe('seed of the draws'),
     threads: field(z.int().positive().optional()).describe(
       'threads of the engine; default: the machine’s cores',
@@ -70,79 +69,112 @@ const config = z.strictObject({
   }),
 });
 
+type Settings = z.output<typeof config>;
+
 export const command = defineCommand({
   config,
   positionals: ['prompt'],
   examples: [
     'generate --model runs/sft/model "Once upon a time"',
-    'generate --model runs/sft/model --data prompts.jsonl --output out.jsonl',
+    'generate --model runs/sft/model --data prompts.jsonl --output out.jsonl --resume',
+    'generate --model runs/sft/model --data prompts.jsonl --n 1 --best-of 8 --reward runs/rm/model',
+    'generate --model runs/sft/model "Colors:" --stop \'["\\n\\n", "User:"]\' --logprobs 5',
   ],
-  async run(settings, { output, progress, clock }) {
-    const { model, parameters } = await loadModel(settings.model, {
+  async run(settings, { output, progress, clock, interruptible }) {
+    checkUse(settings);
+    const { keep, samples } = sampleCounts(settings);
+    const loaded = await loadModel(settings.model, {
       adapter: settings.adapter,
       ...quantizeOption(settings.quantize),
     });
     const tokenizer = await loadTokenizer(settings.tokenizer ?? settings.model);
-    checkTokenizerFits(tokenizer, { vocabSize: model.vocabSize, where: settings.model });
-    const rows = await readPrompts(settings);
-    const encoder = createEncoder(tokenizer, { maxLength: model.maxPositions });
-    const prompts = rows.map((row) => encoder.prompt(row).ids);
-    const stopIds = new Set(
-      settings.stop.map((text) =>
-        stopId(text, tokenizer.encode(text, { continuation: true, parseSpecial: true })),
-      ),
-    );
-    if (tokenizer.eosId !== undefined) stopIds.add(tokenizer.eosId);
+    checkTokenizerFits(tokenizer, { vocabSize: loaded.model.vocabSize, where: settings.model });
+    const jobs = createJobs(await readPrompts(settings), settings, loaded, tokenizer);
 
     const engine = await createEngine(settings.threads === undefined ? {} : { threads: settings.threads });
-    const generator = createGenerator({ engine, model, parameters, clock });
-    const stage = progress.start('generate', { unit: 'tokens' });
-    let made = 0;
+    const generator = createGenerator({ engine, ...loaded, clock });
+    let scorer: Scorer | undefined;
+    let results: ResultFile | undefined;
     try {
-      const completions = await generator.generate(prompts, {
-        ...settings,
-        stopIds,
-        rng: createRng(settings.seed),
-        onTokens: (tokens) => {
-          made += tokens;
-          stage.update(made);
-        },
-      });
-      stage.end();
-      const records = completions.map(({ ids, logProbs, finish }, index) => ({
-        prompt: rows[index]!.columns.prompt,
-        completion: tokenizer.decode(ids),
-        ids,
-        logProbs,
-        finish,
-      }));
-      if (settings.output !== undefined) await writeRows(settings.output, records);
-      for (const record of records) {
+      scorer = await loadScorer(settings, engine, tokenizer);
+      if (settings.output !== undefined) {
+        results = await openResults({
+          path: settings.output,
+          run: runOf(settings, jobs, loaded),
+          prompts: jobs.length,
+          lines: keep,
+          resume: settings.resume,
+        });
+      }
+      const done = results?.done ?? new Set<number>();
+      const signal = interruptible('saving what is done; press Ctrl-C again to stop at once');
+      const stage = progress.start('generate', { unit: 'prompts', total: jobs.length, from: done.size });
+      const begin = clock();
+      let tokens = 0;
+      let paused = begin;
+      let finished = done.size;
+      const inOrder = createOrder<readonly ResultRecord[]>((records) => records.forEach(show));
+      function show(record: ResultRecord): void {
         output.record(record);
-        if (settings.output !== undefined) continue;
-        const prompt = typeof record.prompt === 'string' ? record.prompt : JSON.stringify(record.prompt);
-        output.text(`${output.colors.dim(prompt)}${record.completion}`);
+        if (settings.output !== undefined) return;
+        const { prompt, completion } = record as { prompt?: unknown; completion?: string };
+        const text = typeof prompt === 'string' ? prompt : JSON.stringify(prompt);
+        output.text(`${output.colors.dim(text)}${completion}`);
         output.text('');
       }
-      if (settings.output !== undefined)
-        output.text(`${formatNumber(records.length)} completions in ${settings.output}`);
+      try {
+        await completeJobs(
+          jobs.filter(({ index }) => !done.has(index)),
+          {
+            ...{ generator, tokenizer, keep, samples, scorer },
+            rng: createRng(settings.seed),
+            batchSize: settings.batchSize,
+            logprobs: settings.logprobs,
+            onTokens: async (count) => {
+              tokens += count;
+              stage.update(finished, { 'tokens/s': Math.round((1000 * tokens) / (clock() - begin)) });
+              // The engine runs on this thread: signals come in only when it is given way to.
+              if (clock() - paused < 50) return;
+              await new Promise((resolve) => setImmediate(resolve));
+              paused = clock();
+              signal.throwIfAborted();
+            },
+            onRecords: async (records) => {
+              await results?.add(records);
+              if (results === undefined) inOrder(records[0]!.index, records);
+              else if (output.json) records.forEach(show);
+              finished++;
+            },
+          },
+        );
+      } catch (error) {
+        if (!signal.aborted) throw error;
+        const saved =
+          settings.output === undefined
+            ? ''
+            : `; ${partialName(settings.output)} has them, and --resume continues it`;
+        progress.note(`${finished} of ${jobs.length} prompts are done${saved}`);
+        return 130;
+      }
+      stage.update(finished);
+      stage.end();
+      if (results !== undefined) {
+        await results.finish();
+        results = undefined;
+        output.text(`${formatNumber(jobs.length * keep)} completions in ${settings.output}`);
+      }
       return 0;
     } finally {
+      await results?.close();
+      scorer?.dispose();
       generator.dispose();
       engine.dispose();
     }
   },
 });
 
-async function readPrompts({
-  prompt,
-  data,
-  maxRows = Number.POSITIVE_INFINITY,
-}: {
-  prompt?: string | undefined;
-  data?: string | undefined;
-  maxRows?: number | undefined;
-}): Promise<Row[]> {
+/** What can be refused before anything is loaded. */
+function checkUse({ prompt, data, output, resume }: Settings): void {
   if ((prompt === undefined) === (data === undefined)) {
     throw new DataError({
       where: 'heed generate',
@@ -151,29 +183,89 @@ async function readPrompts({
       fix: 'Write heed generate --model <folder> "text", or name a file of prompts',
     });
   }
-  if (data === undefined) return toRows([{ prompt }], 'command line');
-  return loadRows(data, { limit: maxRows });
+  if (resume && output === undefined) {
+    throw new ConfigError({
+      where: '--resume',
+      expected: '--output, the results to continue',
+      received: 'none',
+      fix: 'Name the file, or leave --resume out',
+    });
+  }
 }
 
-function stopId(text: string, ids: readonly number[]): number {
-  if (ids.length === 1) return ids[0]!;
-  throw new DataError({
-    where: '--stop',
-    expected: 'the text of one token',
-    received: `"${text}", ${ids.length} tokens`,
-    fix: 'Name a single token',
+async function readPrompts({ prompt, data, maxRows = Number.POSITIVE_INFINITY }: Settings): Promise<Row[]> {
+  return data === undefined ? toRows([{ prompt }], 'command line') : loadRows(data, { limit: maxRows });
+}
+
+function createJobs(
+  rows: readonly Row[],
+  settings: Settings,
+  { model }: LoadedModel,
+  tokenizer: Tokenizer,
+): Job[] {
+  const encoder = createEncoder(tokenizer, { maxLength: model.maxPositions });
+  return rows.map((row, index) => ({
+    index,
+    row,
+    prompt: encoder.prompt(row),
+    options: rowOptions({ ...samplingOf(settings), ...rowSettings(row) }, tokenizer),
+  }));
+}
+
+const samplingOf = (settings: Settings): SamplingSettings =>
+  Object.fromEntries(
+    Object.keys(samplingFields).map((name) => [name, settings[name as keyof SamplingSettings]]),
+  ) as SamplingSettings;
+
+/** What decides the results: an unfinished file is continued only for the same. */
+function runOf(
+  settings: Settings,
+  jobs: readonly Job[],
+  { parameters }: LoadedModel,
+): Record<string, unknown> {
+  const { model, adapter, quantize, n, bestOf, reward, logprobs, seed } = settings;
+  const weights = fingerprint(Object.values(parameters.arrays()) as (Float32Array | Uint8Array)[]);
+  const prompts = contentHash(jobs.map(({ prompt, row }) => [prompt.ids, row.columns.sampling ?? null]));
+  return {
+    model,
+    weights,
+    adapter,
+    quantize,
+    n,
+    bestOf,
+    reward,
+    logprobs,
+    seed,
+    ...samplingOf(settings),
+    prompts,
+  };
+}
+
+async function loadScorer(
+  { reward }: Settings,
+  engine: Engine,
+  tokenizer: Tokenizer,
+): Promise<Scorer | undefined> {
+  if (reward === undefined) return undefined;
+  const loaded = await loadModel(reward);
+  checkTokenizerFits(tokenizer, { vocabSize: loaded.model.vocabSize, where: reward });
+  const card = readRewardCard(reward);
+  return rewardModelScorer({
+    ...{ engine, model: loaded.model, parameters: loaded.parameters, batchSize: 8, bucket: 32, name: reward },
+    ...(card === undefined ? {} : { card }),
+    ...(tokenizer.eosId === undefined ? {} : { eosId: tokenizer.eosId }),
   });
 }
 
-async function writeRows(path: string, records: readonly object[]): Promise<void> {
-  const temporary = `${path}.${process.pid}.partial`;
-  const stream = createWriteStream(temporary);
-  const closed = new Promise<void>((resolve, reject) => {
-    stream.on('finish', resolve);
-    stream.on('error', reject);
-  });
-  for (const record of records) stream.write(`${JSON.stringify(record)}\n`);
-  stream.end();
-  await closed;
-  renameSync(temporary, path);
+/** Passes on what comes in any order in the order of its index. */
+function createOrder<T>(emit: (item: T) => void): (index: number, item: T) => void {
+  const held = new Map<number, T>();
+  let next = 0;
+  return (index, item) => {
+    held.set(index, item);
+    for (let ready = held.get(next); ready !== undefined; ready = held.get(next)) {
+      held.delete(next++);
+      emit(ready);
+    }
+  };
 }

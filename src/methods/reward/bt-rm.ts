@@ -16,17 +16,26 @@ import { metric } from '../../core/metrics.ts';
 import { createRng } from '../../core/rng.ts';
 import {
   createEncoder,
+  createTextEncoder,
   type EncodedExample,
   type EncodedPair,
+  encodeCache,
   encodeRows,
   type Row,
 } from '../../data/index.ts';
 import { evaluatePairs } from '../../eval/calibration.ts';
+import { loadScoreBase } from '../../models/encoder-checkpoint.ts';
 import { mergeAdapter } from '../../models/merge-adapter.ts';
-import { isScoreModel, scoreConfig, scoreModelFrom, scoreModelOver } from '../../models/score-model.ts';
+import {
+  drawFresh,
+  isScoreModel,
+  scoreConfig,
+  scoreModelFrom,
+  scoreModelOver,
+} from '../../models/score-model.ts';
 import { scoreForward } from '../../parts/forward.ts';
 import { bradleyTerryLoss } from '../../parts/loss/bradley-terry.ts';
-import { defineMethod, type FinishContext, trainMetrics } from '../../parts/method.ts';
+import { defineMethod, type EncodeContext, type FinishContext, trainMetrics } from '../../parts/method.ts';
 import { fitNormalizer, formatRewardCard, REWARD_CARD } from '../../parts/scorer/reward-card.ts';
 import { type RewardPair, rewardModelStep } from '../../parts/step/reward-model.ts';
 import { trainerFields } from '../../parts/trainer/config.ts';
@@ -68,10 +77,11 @@ export const btRm = defineMethod<typeof config, RewardPair>({
     metric('max_reward', 'highest score of the batch'),
     metric('eval_ece', 'expected calibration error of σ(margin) on held-out pairs, 0 to 1, after training'),
   ],
+  load: loadScoreBase,
   adapt(loaded, { config: { seed, lora }, tokenizer }) {
-    if (isScoreModel(loaded.model)) return loaded;
-    const trunk = mergeAdapter(loaded);
     const rng = createRng(seed).split('head');
+    if (isScoreModel(loaded.model)) return drawFresh(loaded, rng);
+    const trunk = mergeAdapter(loaded);
     return {
       ...loaded,
       // An adapter leaves the trunk as it is: no copy.
@@ -79,13 +89,16 @@ export const btRm = defineMethod<typeof config, RewardPair>({
       config: scoreConfig(loaded.config, tokenizer),
     };
   },
-  encode(rows, { config: { maxLength, truncation, refused }, tokenizer }) {
-    const encoder = createEncoder(tokenizer, { maxLength, truncation });
+  encode(rows, context) {
+    const { maxLength, truncation, refused } = context.config;
+    const encoder = encoderFor(context);
     const encode = (row: Row) => {
       const { where, chosen, rejected } = encoder.preference(row);
       return { where, chosen: upToStop(chosen), rejected: upToStop(rejected), margin: marginOf(row) };
     };
-    return encodeRows(rows, encode, { refused });
+    const kind = context.model.labels === undefined ? 'reward' : 'reward of texts';
+    const cache = encodeCache(context.encodeFolder, context.tokenizer, { [kind]: { maxLength, truncation } });
+    return encodeRows(rows, encode, { refused, cache });
   },
   build: ({ labelSmoothing, centerRewardsCoefficient: centering }) =>
     rewardModelStep({ loss: (scores) => bradleyTerryLoss(scores, { labelSmoothing, centering }) }),
@@ -109,7 +122,7 @@ export const btRm = defineMethod<typeof config, RewardPair>({
       files: {
         [REWARD_CARD]: formatRewardCard({
           format: 1,
-          eosRule: 'append',
+          eosRule: context.model.labels === undefined ? 'append' : 'as-is',
           maxLength: context.config.maxLength,
           normalizer,
           evaluation: {
@@ -122,6 +135,13 @@ export const btRm = defineMethod<typeof config, RewardPair>({
     };
   },
 });
+
+/** Rows for a language model's tokens, or whole texts where the base is an encoder. */
+function encoderFor({ config, tokenizer, model }: EncodeContext<Config>) {
+  const { maxLength, truncation } = config;
+  const create = model.labels === undefined ? createEncoder : createTextEncoder;
+  return create(tokenizer, { maxLength, truncation });
+}
 
 /** Without what a chat template writes after the stop token: the score is read where sampling ends. */
 function upToStop(example: EncodedExample): EncodedExample {
@@ -158,9 +178,9 @@ async function scoreSequences(
 
 /** Scores of the reference completions; undefined without a file of them. */
 async function referenceScores(context: FinishContext<Config>): Promise<number[] | undefined> {
-  const { referenceData, maxLength, truncation } = context.config;
+  const { referenceData } = context.config;
   if (referenceData === undefined) return undefined;
-  const encoder = createEncoder(context.tokenizer, { maxLength, truncation });
+  const encoder = encoderFor(context);
   const { examples } = encodeRows(await context.readRows(referenceData), encoder.supervised, {
     refused: 'drop',
   });

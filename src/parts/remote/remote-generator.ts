@@ -1,7 +1,13 @@
 /** A generator whose tokens are made by an OpenAI-compatible server: ids in, ids and log-probabilities out. */
 import { z } from 'zod';
 import { ConfigError, DataError } from '../../core/errors.ts';
-import type { Completion, GenerateOptions, Generator, SamplingOptions } from '../../generate/index.ts';
+import type {
+  Completion,
+  GenerateOptions,
+  Generator,
+  RowOptions,
+  SamplingOptions,
+} from '../../generate/index.ts';
 import type { RemoteClient } from './openai-client.ts';
 
 export interface RemoteGeneratorOptions {
@@ -61,16 +67,17 @@ export function createRemoteGenerator(options: RemoteGeneratorOptions): Generato
           const sampling = { ...given, ...given.perPrompt?.(promptIndex) };
           const key = given.keys?.[promptIndex] ?? promptIndex;
           const answer = await client.post('/completions', {
-            ...requestOf(sampling, given),
+            ...requestOf(sampling),
             ...{ model, prompt: Array.from(prompt), n },
             seed: given.rng.split('remote').integer(2 ** 31, key),
           });
           const choices = readChoices(answer, n, client.baseUrl);
-          const completions = choices.map((choice) => completionOf(choice, sampling, given, encode));
-          given.onTokens?.(completions.reduce((total, { ids }) => total + ids.length, 0));
+          const completions = choices.map((choice) => completionOf(choice, sampling, encode));
           completions.forEach((completion, sampleIndex) => {
             announce(completion, promptIndex, sampleIndex, given);
           });
+          await given.onCompletions?.(promptIndex, completions);
+          await given.onTokens?.(completions.reduce((total, { ids }) => total + ids.length, 0));
           return completions;
         }),
       );
@@ -94,17 +101,17 @@ function refuseLocal(options: GenerateOptions): void {
 }
 
 /** OpenAI's names, and vLLM's for what OpenAI lacks. What is at its default is left out: not every server knows every name. */
-function requestOf(sampling: SamplingOptions, options: GenerateOptions): Record<string, unknown> {
+function requestOf(sampling: RowOptions): Record<string, unknown> {
   const unless = (name: string, value: unknown, neutral: unknown): Record<string, unknown> =>
     value === undefined || value === neutral ? {} : { [name]: value };
   return {
-    max_tokens: options.maxNewTokens,
+    max_tokens: sampling.maxNewTokens,
     temperature: sampling.temperature,
     logprobs: 0,
     return_token_ids: true,
     // The tokens of a stop string are part of the completion, as they are locally.
-    ...(options.stopTexts?.length ? { stop: options.stopTexts, include_stop_str_in_output: true } : {}),
-    ...(options.stopIds.size > 0 ? { stop_token_ids: [...options.stopIds] } : {}),
+    ...(sampling.stopTexts?.length ? { stop: sampling.stopTexts, include_stop_str_in_output: true } : {}),
+    ...(sampling.stopIds.size > 0 ? { stop_token_ids: [...sampling.stopIds] } : {}),
     // What ends a completion is what the caller says, and nothing else.
     ignore_eos: true,
     ...unless('top_k', sampling.topK, 0),
@@ -140,8 +147,7 @@ function readChoices(answer: unknown, n: number, url: string): Choice[] {
 
 function completionOf(
   choice: Choice,
-  sampling: SamplingOptions,
-  options: GenerateOptions,
+  options: RowOptions,
   encode: RemoteGeneratorOptions['encode'],
 ): Completion {
   const { logprobs } = choice;
@@ -170,7 +176,7 @@ function completionOf(
   return {
     ids: [...ids],
     logProbs,
-    samplingLogProbs: choice.sampling_logprobs ?? samplingLogProbs(logProbs, sampling),
+    samplingLogProbs: choice.sampling_logprobs ?? samplingLogProbs(logProbs, options),
     finish,
     ...(finish === 'stop' && stop !== undefined ? { stop } : {}),
   };

@@ -50,7 +50,7 @@ it('keeps sampled ids that their own text would not give', async () => {
 
 /** Places that turn texts into ids, with the texts they read. A new one must not read what a model wrote. */
 const encoders: Readonly<Record<string, string>> = {
-  'cli/commands/generate.ts': 'stop tokens of the command line',
+  'cli/generate/sampling-fields.ts': 'stop tokens of the command line',
   'cli/quickstart/policy.ts': 'prompts',
   'data/encoder.ts': 'rows of data',
   'data/segments.ts': 'rendered conversations of rows',

@@ -1,8 +1,8 @@
 /** Encoders that give texts scores for labels, and the scorer made of one. */
 import { ConfigError, DataError } from '../../core/errors.ts';
 import type { Engine } from '../../engine/engine.ts';
-import type { LoadedClassifier } from '../../models/checkpoint.ts';
 import type { LabelKind } from '../../models/classifier-model.ts';
+import type { LoadedClassifier } from '../../models/encoder-checkpoint.ts';
 import { checkTokenizerFits, type Tokenizer } from '../../tokenizer/index.ts';
 import { createForward } from '../forward.ts';
 import type { Scorer } from './scorer.ts';

@@ -23,7 +23,7 @@ export function rewardModelScorer(options: RewardModelScorerOptions): Scorer {
   const { model, card, eosId, name = 'reward model' } = options;
   if (!isScoreModel(model)) {
     throw new ConfigError({
-      where: name,
+      where: options.name === undefined ? name : `reward model ${name}`,
       expected: 'a model with a score head (…ForSequenceClassification)',
       received: 'a language model',
       fix: 'Train one with `heed bt-rm`',

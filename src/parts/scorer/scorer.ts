@@ -19,12 +19,20 @@ export interface ScoreItem {
 /** A number, or `undefined` for "cannot be scored", which is never taken for 0. */
 export type Score = number | undefined;
 
+/** What a scorer may know of the run. */
+export interface ScoreContext {
+  /** Iteration of the run, from 0; left out outside of runs. */
+  readonly iteration?: number;
+  /** Hears the scores of each reward that a score is made of, before weights: null where it does not concern an item. */
+  readonly onPart?: (name: string, scores: readonly (Score | null)[]) => void;
+}
+
 /** Scores completions. Higher is better. */
 export interface Scorer {
   /** Name in metrics and messages. */
   readonly name: string;
   /** One score per item, in order. */
-  score(items: readonly ScoreItem[]): Promise<readonly Score[]>;
+  score(items: readonly ScoreItem[], context?: ScoreContext): Promise<readonly Score[]>;
   dispose(): void;
 }
 
@@ -50,8 +58,12 @@ export function functionScorer(name: string, score: ScoreFunction): Scorer {
  * @throws DataError when the scorer returns another number of scores; NumericError naming the first score that is no
  *   finite number
  */
-export async function scoreAll(scorer: Scorer, items: readonly ScoreItem[]): Promise<readonly Score[]> {
-  const scores = await scorer.score(items);
+export async function scoreAll(
+  scorer: Scorer,
+  items: readonly ScoreItem[],
+  context: ScoreContext = {},
+): Promise<readonly Score[]> {
+  const scores = await scorer.score(items, context);
   if (scores.length !== items.length) {
     throw new DataError({
       where: `scorer ${scorer.name}`,

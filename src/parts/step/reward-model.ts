@@ -3,8 +3,7 @@ import { cast, greater, mul, sub, where } from '../../graph/ops/elementwise.ts';
 import { max, min, sum } from '../../graph/ops/reduce.ts';
 import { concat, reshape, sliceAxis } from '../../graph/ops/shape.ts';
 import type { Tensor } from '../../graph/tensor.ts';
-import { SCORE_WEIGHT } from '../../models/score-model.ts';
-import { scoreHead } from '../../nn/heads.ts';
+import { scoreSequences } from '../../models/score-model.ts';
 import { type SequenceInputs, sequenceArrays, sequenceTypes } from '../batch.ts';
 import type { BradleyTerryInput } from '../loss/bradley-terry.ts';
 import type { TrainStep } from './train-step.ts';
@@ -49,9 +48,8 @@ export function rewardModelStep({ loss }: RewardModelStepOptions): TrainStep<Rew
     },
     trace({ model, weights, rematerialize }, inputs) {
       const { margin, pairs } = inputs as unknown as PairInputs;
-      const { ids, positions, last } = inputs as unknown as SequenceInputs;
-      const { hidden } = model.forward(weights, { ids, positions, rematerialize });
-      const scores = scoreHead(hidden, weights[SCORE_WEIGHT]!, last); // [2·rows, 1]
+      const sequences = inputs as unknown as SequenceInputs;
+      const scores = scoreSequences(model, weights, sequences, { rematerialize }); // [2·rows, 1]
       const rows = pairs.shape[0]!;
       const half = (start: number): Tensor => reshape(sliceAxis(scores, 0, start, start + rows), [rows]);
       const chosen = half(0);

@@ -6,7 +6,7 @@ import { createRng } from '../../core/rng.ts';
 import { type LoadedModel, loadModel, type ReadOptions } from '../../models/checkpoint.ts';
 import type { LoraConfig, TargetModules } from '../../models/lora-config.ts';
 import { attachLora, isLoraModel } from '../../models/lora-model.ts';
-import { isScoreModel } from '../../models/score-model.ts';
+import { headModules, isScoreModel } from '../../models/score-model.ts';
 
 /** How the weights of linear layers may be kept. */
 export const quantizations = ['none', '8bit', '4bit'] as const;
@@ -71,9 +71,9 @@ function targetsOf(entries: readonly string[]): TargetModules {
   });
 }
 
-/** Settings of the adapter. A score head, which is new, is always trained whole. */
-export function loraConfigOf(config: LoraFields, withScoreHead: boolean): LoraConfig {
-  const saved = config.loraModulesToSave;
+/** Settings of the adapter. @param head modules that are trained whole whatever the configuration says: a head that is new */
+export function loraConfigOf(config: LoraFields, head: readonly string[]): LoraConfig {
+  const saved = [...new Set([...config.loraModulesToSave, ...head])];
   return {
     r: config.loraR,
     alpha: config.loraAlpha,
@@ -82,15 +82,18 @@ export function loraConfigOf(config: LoraFields, withScoreHead: boolean): LoraCo
     rslora: config.useRslora,
     dora: config.useDora,
     bias: config.loraBias,
-    modulesToSave: withScoreHead && !saved.includes('score') ? [...saved, 'score'] : saved,
+    modulesToSave: saved,
     rankPattern: config.loraRankPattern,
     alphaPattern: config.loraAlphaPattern,
   };
 }
 
 /** Loads the model to train, its linear layers in few bits where that is asked for. Throws `ConfigError` without an adapter. */
-export async function loadToTrain(config: LoraFields & { readonly model: string }): Promise<LoadedModel> {
-  const loaded = await loadModel(config.model, quantizeOption(config.quantizeBase));
+export async function loadToTrain(
+  config: LoraFields & { readonly model: string },
+  load: (source: string, options: ReadOptions) => Promise<LoadedModel> = loadModel,
+): Promise<LoadedModel> {
+  const loaded = await load(config.model, quantizeOption(config.quantizeBase));
   if (config.quantizeBase === 'none' || config.lora || isLoraModel(loaded.model)) return loaded;
   throw new ConfigError({
     where: '--quantize-base',
@@ -118,6 +121,7 @@ export function withLora<M extends Pick<LoadedModel, 'model' | 'parameters' | 's
       fix: 'Leave out --lora to train that adapter further, or merge it first: heed convert <in> <out> --to merged',
     });
   }
-  const settings = loraConfigOf(config, isScoreModel(loaded.model));
+  const head = isScoreModel(loaded.model) ? headModules(loaded.model) : [];
+  const settings = loraConfigOf(config, head);
   return { ...loaded, ...attachLora(loaded, settings, { rng: createRng(config.seed).split('lora') }) };
 }

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { field, section } from '../../core/config.ts';
 import { trainerFields } from './config.ts';
 import { dataFields } from './data-fields.ts';
+import { rewardFields } from './reward-fields.ts';
 import { onlineWatchFields } from './watch-fields.ts';
 
 const {
@@ -48,9 +49,7 @@ export const onlineFields = {
     'MB of completions with their numbers kept in run.db, the newest; `heed rollouts` shows them; 0: none',
   ),
   ...section('Rollouts', {
-    rewardModel: field(z.string(), { aliases: ['rewardModelPath'], placeholder: 'folder' }).describe(
-      'model that scores completions: a folder that `heed bt-rm` wrote, or any …ForSequenceClassification',
-    ),
+    ...rewardFields,
     normalizeScores: field(z.boolean().default(true)).describe(
       'scores less the mean and over the deviation in the reward model’s card, where it has one',
     ),

@@ -4,7 +4,7 @@ import { ConfigError } from '../../core/errors.ts';
 import { baseNameOf, isAdapterFolder, loadAdapter } from '../../models/adapter-folder.ts';
 import { type LoadedModel, loadModel } from '../../models/checkpoint.ts';
 import { attachLora, isLoraModel, type ModelWithParameters } from '../../models/lora-model.ts';
-import { isScoreModel, scoreModelFrom } from '../../models/score-model.ts';
+import { headModules, isScoreModel, scoreModelFrom } from '../../models/score-model.ts';
 import { type LoraFields, loadToTrain, loraConfigOf, withLora } from './lora-fields.ts';
 import type { Weighted } from './online.ts';
 import { criticFrom } from './run-online.ts';
@@ -15,31 +15,35 @@ export interface OnlineModels {
   readonly reference: Weighted;
   /** Only where it was asked for. */
   readonly critic?: Weighted;
-  readonly rewardModel: LoadedModel;
+  /** By folder as named in the configuration. */
+  readonly rewardModels: ReadonlyMap<string, LoadedModel>;
 }
 
 export interface OnlineModelsConfig extends LoraFields {
   readonly model: string;
-  readonly rewardModel: string;
+  readonly rewardModel?: string | undefined;
   readonly criticFrom?: 'policy' | 'reward-model';
   readonly seed: number;
 }
 
+export interface OnlineModelsNeeds {
+  readonly critic: boolean;
+  /** Folders of reward models; that of the configuration when left out. */
+  readonly rewardModels?: readonly string[];
+}
+
 /**
- * Loads policy and reward model and makes reference and critic. With adapters, everything that stands on the same base
+ * Loads policy and reward models and makes reference and critic. With adapters, everything that stands on the same base
  * shares its memory: reference (the adapter switched off), critic, and a reward model that is an adapter on that base.
  * Without, each has weights of its own.
  *
  * @throws ConfigError when a model has the wrong kind of head, or the vocabularies differ
  */
 export function loadOnlineModels(config: OnlineModelsConfig): Promise<Required<OnlineModels>>;
-export function loadOnlineModels(
-  config: OnlineModelsConfig,
-  needs: { readonly critic: boolean },
-): Promise<OnlineModels>;
+export function loadOnlineModels(config: OnlineModelsConfig, needs: OnlineModelsNeeds): Promise<OnlineModels>;
 export async function loadOnlineModels(
   config: OnlineModelsConfig,
-  needs: { readonly critic: boolean } = { critic: true },
+  needs: OnlineModelsNeeds = { critic: true },
 ): Promise<OnlineModels> {
   const source = await loadToTrain(config);
   if (isScoreModel(source.model)) {
@@ -51,20 +55,33 @@ export async function loadOnlineModels(
     });
   }
   const policy = withLora(source, config);
-  const rewardModel = await loadRewardModel(config.rewardModel, source, config.model);
-  if (rewardModel.model.vocabSize !== source.model.vocabSize) {
-    throw new ConfigError({
-      where: '--reward-model',
-      expected: `the policy's vocabulary of ${source.model.vocabSize} tokens`,
-      received: String(rewardModel.model.vocabSize),
-      fix: 'Use a reward model with the same tokenizer',
-    });
+  const rewardModels = new Map<string, LoadedModel>();
+  for (const folder of needs.rewardModels ?? [config.rewardModel].filter((name) => name !== undefined)) {
+    const rewardModel = await loadRewardModel(folder, source, config.model);
+    if (rewardModel.model.vocabSize !== source.model.vocabSize) {
+      throw new ConfigError({
+        where: folder === config.rewardModel ? '--reward-model' : `--reward ${folder}`,
+        expected: `the policy's vocabulary of ${source.model.vocabSize} tokens`,
+        received: String(rewardModel.model.vocabSize),
+        fix: 'Use a reward model with the same tokenizer',
+      });
+    }
+    rewardModels.set(folder, rewardModel);
   }
   const reference = config.lora ? source : { model: policy.model, parameters: policy.parameters.copy() };
-  if (!needs.critic) return { policy, reference, rewardModel };
-  const critic =
-    config.criticFrom === 'reward-model' ? criticFromReward(rewardModel, config) : criticFrom(policy);
-  return { policy, reference, critic, rewardModel };
+  if (!needs.critic) return { policy, reference, rewardModels };
+  if (config.criticFrom !== 'reward-model')
+    return { policy, reference, critic: criticFrom(policy), rewardModels };
+  const [rewardModel] = rewardModels.values();
+  if (rewardModel === undefined) {
+    throw new ConfigError({
+      where: 'criticFrom',
+      expected: 'policy, as there is no reward model',
+      received: 'reward-model',
+      fix: 'Name one with --reward-model, or leave criticFrom out',
+    });
+  }
+  return { policy, reference, critic: criticFromReward(rewardModel, config), rewardModels };
 }
 
 /** An adapter on the policy's base stands on the memory that is there. */
@@ -96,6 +113,6 @@ const sameSource = (a: string, b: string): boolean => a === b || resolve(a) === 
 function criticFromReward(rewardModel: LoadedModel, config: OnlineModelsConfig): Weighted {
   const { model, parameters } = rewardModel;
   if (isLoraModel(model)) return { model, parameters: parameters.copy() };
-  if (config.lora) return attachLora(rewardModel, loraConfigOf(config, true));
+  if (config.lora) return attachLora(rewardModel, loraConfigOf(config, headModules(rewardModel.model)));
   return scoreModelFrom(rewardModel, {});
 }

@@ -3,6 +3,7 @@ import { DataError } from '../../core/errors.ts';
 import type { PromptSource } from '../rollout/prompt-source.ts';
 import { rollout, scoreItem, type Trace } from '../rollout/rollout.ts';
 import { type Score, scoreAll } from '../scorer/scorer.ts';
+import { type PartScore, rewardMetrics } from '../scorer/weighted-scorer.ts';
 import type { OnlineOptions } from './online.ts';
 import type { OnlineModels } from './online-iteration.ts';
 
@@ -10,6 +11,8 @@ export interface Sampled {
   /** Everything that was sampled and scored, the likeliest completions apart. */
   readonly traces: readonly Trace[];
   readonly scores: readonly Score[];
+  /** Scores by the name of the reward, before weights. */
+  readonly rewards: ReadonlyMap<string, readonly PartScore[]>;
   /** Those whose group was replaced by another. */
   readonly resampled: ReadonlySet<Trace>;
   /** Score of the likeliest completion by group; empty where the step does not ask for it. */
@@ -36,6 +39,7 @@ export async function sampleAndScore(
   const rng = options.rng.split('rollout').split(iteration);
   const traces: Trace[] = [];
   const scores: Score[] = [];
+  const rewards = new Map<string, PartScore[]>();
   const resampled = new Set<Trace>();
   const baselines = new Map<number, number>();
   const milliseconds = { sampling: 0, scoring: 0 };
@@ -54,13 +58,22 @@ export async function sampleAndScore(
       },
     );
     const afterSampling = clock();
-    const scored = await scoreAll(options.scorer, sampled.map(scoreItem));
+    const parts = new Map<string, readonly PartScore[]>();
+    const scored = await scoreAll(options.scorer, sampled.map(scoreItem), {
+      iteration,
+      onPart: (name, list) => void parts.set(name, list),
+    });
     milliseconds.sampling += afterSampling - started;
     milliseconds.scoring += clock() - afterSampling;
     const perGroup = sampled.length / chosen.length;
     for (const [at, prompt] of chosen.entries()) {
-      const members = sampled.slice(at * perGroup, (at + 1) * perGroup);
-      const values = scored.slice(at * perGroup, (at + 1) * perGroup);
+      const first = at * perGroup;
+      const members = sampled.slice(first, first + perGroup);
+      const values = scored.slice(first, first + perGroup);
+      for (const [name, list] of parts) {
+        const own = list.slice(first, first + settings.completionsPerPrompt);
+        rewards.set(name, [...(rewards.get(name) ?? []), ...own]);
+      }
       if (step.greedy === true) {
         members.pop();
         const baseline = values.pop();
@@ -78,9 +91,10 @@ export async function sampleAndScore(
   }
   if (found === 0) throw nothingTeaches(iteration, groups, round);
   return {
-    ...{ traces, scores, resampled, baselines, milliseconds },
+    ...{ traces, scores, rewards, resampled, baselines, milliseconds },
     metrics: {
       ...source.metrics(),
+      ...Object.assign({}, ...Array.from(rewards, ([name, list]) => rewardMetrics(name, list))),
       ...(step.resampling && {
         'sampling/resampled_share': (groups - found) / groups,
         'sampling/rounds': round,

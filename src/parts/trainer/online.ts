@@ -163,7 +163,7 @@ export async function trainOnline(options: OnlineOptions): Promise<OnlineResult>
       hooks.record?.(
         rolloutRecords({
           ...{ iteration, weightVersion: counters.policySteps, outcomes, resampled: sampled.resampled },
-          ...{ sampled: sampled.traces, scores: sampled.scores },
+          ...{ sampled: sampled.traces, scores: sampled.scores, rewards: sampled.rewards },
           ...{ traces: batch.traces, referenceLogProbs: batch.referenceLogProbs },
           ...(step.critic !== undefined && { values: batch.values }),
         }),

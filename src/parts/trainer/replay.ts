@@ -86,7 +86,10 @@ async function learnerOf(
     const { loaded } = await loadTrained(method, config);
     return { ...loaded, step: method.build(config) };
   }
-  const models = await loadOnlineModels(config, { critic: method.needs.includes('critic') });
+  const models = await loadOnlineModels(
+    config,
+    learner === 'critic' ? { critic: true } : { critic: false, rewardModels: [] },
+  );
   const steps = method.build(config);
   return { ...models[learner]!, step: steps[learner]! as TrainStep<unknown> };
 }

@@ -7,9 +7,11 @@ import type { OnlineMethod } from '../online-method.ts';
 import type { RolloutPrompt } from '../rollout/rollout.ts';
 import { readRewardCard } from '../scorer/reward-card.ts';
 import { rewardModelScorer } from '../scorer/reward-model-scorer.ts';
+import type { Reward } from '../scorer/weighted-scorer.ts';
 import { readTrainingRows } from './data-fields.ts';
 import type { OnlineHooks } from './online.ts';
 import { loadOnlineModels } from './online-models.ts';
+import { openRewards, rewardSources } from './reward-fields.ts';
 import { runCard } from './run-card.ts';
 import { openRunFolder } from './run-folder.ts';
 import { checkSizes, type OnlineRunConfig, runOnline } from './run-online.ts';
@@ -29,6 +31,8 @@ import {
 export type OnlineTrainingConfig = OnlineRunConfig & { readonly criticFrom?: 'policy' | 'reward-model' };
 
 export interface OnlineRunContext extends RunContext {
+  /** Environment variables, for the keys of judges. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
   /** Looks at the completions of an iteration with their scores, before anything is learned from them. */
   readonly onRollouts?: OnlineHooks['rollouts'];
 }
@@ -41,11 +45,15 @@ export interface OnlineRunContext extends RunContext {
 export async function runOnlineTraining(
   method: OnlineMethod,
   config: OnlineTrainingConfig,
-  { engine, configText, clock, interrupted, observer, opened, onRollouts }: OnlineRunContext,
+  { engine, configText, clock, interrupted, observer, opened, onRollouts, env = {} }: OnlineRunContext,
 ): Promise<RunSummary> {
   const started = clock();
-  const { policy, reference, critic, rewardModel } = await loadOnlineModels(config, {
+  const rewardModelFolders = rewardSources(config).flatMap((source) =>
+    source.kind === 'model' ? [source.folder] : [],
+  );
+  const { policy, reference, critic, rewardModels } = await loadOnlineModels(config, {
     critic: method.needs.includes('critic'),
+    rewardModels: rewardModelFolders,
   });
   const tokenizer = await loadTokenizer(config.tokenizer ?? config.model);
   checkTokenizerFits(tokenizer, {
@@ -58,12 +66,16 @@ export async function runOnlineTraining(
   const step = method.build(config);
   checkSizes({ step, config, policy, prompts, ...(critic && { critic }) });
 
-  const card = config.normalizeScores ? readRewardCard(config.rewardModel) : undefined;
-  const scorer = rewardModelScorer({
-    ...{ engine, model: rewardModel.model, parameters: rewardModel.parameters },
-    ...{ batchSize: Math.min(config.scoringBatchSize, config.batchSize), bucket: columnBucket },
-    ...(card === undefined ? {} : { card }),
-  });
+  const rewardOfModel = (folder: string, name: string): Reward => {
+    const { model, parameters } = rewardModels.get(folder)!;
+    const card = config.normalizeScores ? readRewardCard(folder) : undefined;
+    return rewardModelScorer({
+      ...{ name, engine, model, parameters },
+      ...{ batchSize: Math.min(config.scoringBatchSize, config.batchSize), bucket: columnBucket },
+      ...(card === undefined ? {} : { card }),
+    });
+  };
+  const scorer = await openRewards(config, rewardOfModel, { env, seed: config.seed });
 
   const folder = config.output ?? join('runs', `${method.id}-${basename(config.model)}`);
   const run = openRunFolder({

@@ -198,7 +198,7 @@ export async function runTraining(
 
 /** The model to train: as loaded, with the method's heads, with its adapter; and the tokenizer. */
 export async function loadTrained(method: TrainMethod, config: TrainerConfig) {
-  const source = await loadToTrain(config);
+  const source = await loadToTrain(config, method.load);
   const tokenizer = await loadTokenizer(config.tokenizer ?? config.model);
   checkTokenizerFits(tokenizer, {
     vocabSize: source.model.vocabSize,
