@@ -14,22 +14,32 @@ const END = '<!-- /models-table -->';
 const json = (...path) => JSON.parse(readFileSync(join(data, ...path), 'utf8'));
 const has = (...path) => existsSync(join(data, ...path));
 
-/** Architectures that the registry builds, in its order. */
+/** Architectures that the registry builds, in its order: language models, encoders, those that see pictures. */
 const registry = readFileSync('src/models/registry.ts', 'utf8');
-const [, body] = /const architectures[^{]*\{\n([\s\S]*?)\n\};/.exec(registry);
-const types = [...body.matchAll(/^ {2}(\w+):/gm)].map(([, type]) => type);
+const keysOf = (table) => {
+  const [, body] = new RegExp(`const ${table}[^{]*\\{\\n([\\s\\S]*?)\\n\\};`).exec(registry);
+  return [...body.matchAll(/^ {2}(\w+):/gm)].map(([, type]) => type);
+};
+const decoders = keysOf('architectures');
+const encoders = keysOf('classifiers');
+const seeing = ['siglip_vision_model', 'llava'];
+const types = [...decoders, ...encoders, ...seeing];
 
+const typeOf = (name) => json(name, 'config.json').model_type;
 const folders = readdirSync(data).filter((name) => has(name, 'recorded.json'));
 const models = folders.filter(
   (name) => has(name, 'model.safetensors') && 'logits' in json(name, 'recorded.json'),
 );
-const typeOf = (name) => json(name, 'config.json').model_type;
+const others = folders.filter(
+  (name) => has(name, 'gradients.safetensors') && !models.includes(name) && types.includes(typeOf(name)),
+);
 const isDynamic = (name) => readFileSync(join(data, name, 'config.json'), 'utf8').includes('"dynamic"');
 
 const evidence = new Map(
   types.map((type) => [type, { forward: [], gradient: [], generate: [], lora: [], onnx: [], gguf: [] }]),
 );
-const put = (type, column, name) => evidence.get(type)?.[column].push(name.replace(`${type}-`, ''));
+const put = (type, column, name) =>
+  evidence.get(type)?.[column].push(name.replace(`${type}-`, '').replace(/^(siglip|llava)-/, ''));
 for (const name of models) {
   put(typeOf(name), 'forward', name);
   put(typeOf(name), 'lora', name);
@@ -38,19 +48,46 @@ for (const name of models) {
   put(typeOf(name), 'generate', name);
   put(typeOf(name), 'onnx', name);
 }
+for (const name of others) {
+  const type = typeOf(name);
+  put(type, 'forward', name);
+  put(type, 'gradient', name);
+  if (seeing.includes(type)) continue;
+  put(type, 'generate', name);
+  put(type, 'onnx', name);
+}
+for (const name of Object.keys(json('peft-written.json').adapters)) {
+  if (encoders.includes(name)) put(name, 'lora', 'read by PEFT');
+}
 const peft = new Map(types.map((type) => [type, 0]));
 for (const name of folders.filter((folder) => folder.startsWith('peft-'))) {
   const type = typeOf(json(name, 'recorded.json').base);
   peft.set(type, (peft.get(type) ?? 0) + 1);
 }
 for (const name of Object.keys(json('gguf', 'models.json').models)) {
-  const family = name.split('-')[0];
-  put(family === 'gemma3' ? 'gemma3_text' : family, 'gguf', name);
+  const [family, ...variant] = name.split('-');
+  const type = { gemma3: 'gemma3_text', gptneox: 'gpt_neox' }[family] ?? family;
+  put(type, 'gguf', variant.length === 0 ? family : variant.join('-'));
 }
 
+/** What stands in cells without cases. */
+const noLanguage = 'not applicable: it gives vectors of pictures';
 const why = {
-  mistral: 'as `llama`: llama.cpp writes it so',
-  gpt_neox: 'no: llama.cpp mixes its fused rows',
+  mistral: { gguf: 'as `llama`: llama.cpp writes it so' },
+  bert: { gguf: 'not applicable: llama.cpp leaves out the pooler, so a file holds no whole classifier' },
+  modernbert: { gguf: 'no: files of `modern-bert` are refused with what can be read' },
+  siglip_vision_model: {
+    generate: noLanguage,
+    lora: 'not applicable: no command trains it',
+    onnx: 'not applicable: no pipeline for it alone',
+    gguf: 'not applicable: llama.cpp keeps it beside a model (`mmproj`)',
+  },
+  llava: {
+    generate: 'no: the generator takes text',
+    lora: 'not applicable: no command trains it',
+    onnx: 'no: `heed convert` refuses it',
+    gguf: 'not applicable: as its language model, with `mmproj`',
+  },
 };
 /** Cases by name where they are few. */
 const cell = (names) =>
@@ -58,21 +95,18 @@ const cell = (names) =>
 const rows = types.map((type) => {
   const { forward, gradient, generate, lora, onnx, gguf } = evidence.get(type);
   const fromPeft = peft.get(type) === 0 ? '' : `; ${peft.get(type)} by PEFT`;
+  const or = (column, names) => (names.length === 0 ? (why[type]?.[column] ?? '**none**') : cell(names));
   return [
     `\`${type}\``,
     cell(forward),
     cell(gradient),
-    cell(generate),
-    `${cell(lora)}${fromPeft}`,
-    cell(onnx),
-    gguf.length === 0
-      ? (why[type] ?? '**none**')
-      : gguf.length === 1 && gguf[0] === type.replace('_text', '')
-        ? 'yes'
-        : cell(gguf),
+    or('generate', generate),
+    `${or('lora', lora)}${fromPeft}`,
+    or('onnx', onnx),
+    gguf.length === 1 ? 'yes' : or('gguf', gguf),
   ];
 });
-const head = ['`model_type`', 'logits', 'gradients', 'generate', 'LoRA', 'ONNX export', 'GGUF'];
+const head = ['`model_type`', 'logits', 'gradients', 'generate or classify', 'LoRA', 'ONNX export', 'GGUF'];
 const line = (cells) => `| ${cells.join(' | ')} |`;
 const table = [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
 

@@ -1,18 +1,25 @@
 """Tokens per second of transformers' generate with a key-value cache, float32, CPU.
 
     python bench/peers/torch_generate.py [--layers 8 --hidden 256 ...]
+    heed bench generate --peer "python bench/peers/torch_generate.py"
+
+With `--model <folder>` it is a peer of `heed bench generate`: sampled, `sdpa`, one line of figures by batch size.
 
 Prompts of 16 random tokens, 64 new tokens, no stop token; reading the prompt counts, as in `heed bench engine`. Greedy
 and sampled (temperature 1, whole vocabulary), each after one run to warm up, for `sdpa` and `eager` attention.
 """
+import json
+
 import torch
+import transformers
 
 from shape import build, median, parser, report, seconds
 
 
 def main():
     p = parser(__doc__)
-    p.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
+    p.add_argument("--model", help="folder with config.json and weights")
+    p.add_argument("--batches", type=lambda text: [int(n) for n in text.split(",")], default=[1, 8, 32])
     p.add_argument("--prompt", type=int, default=16)
     p.add_argument("--new-tokens", type=int, default=64)
     p.add_argument("--repeats", type=int, default=5)
@@ -20,11 +27,16 @@ def main():
     torch.set_num_threads(arguments.threads)
 
     results = []
-    for attention in ("sdpa", "eager"):
-        model = build(arguments, attention).eval()
+    for attention in ("sdpa",) if arguments.model else ("sdpa", "eager"):
+        if arguments.model:
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                arguments.model, attn_implementation=attention, dtype=torch.float32).eval()
+            arguments.vocab = model.config.vocab_size
+        else:
+            model = build(arguments, attention).eval()
         for batch in arguments.batches:
             prompts = torch.randint(arguments.vocab, (batch, arguments.prompt))
-            for sampled in (False, True):
+            for sampled in (True,) if arguments.model else (False, True):
                 choice = {"do_sample": True, "temperature": 1.0, "top_k": 0} if sampled else {"do_sample": False}
 
                 def run():
@@ -40,7 +52,11 @@ def main():
                 results.append({"attention": attention, "batch": batch, "sampled": sampled,
                                 "tokensPerSecond": round(tokens / median(times), 1),
                                 "tokensPerSecondBest": round(tokens / min(times), 1)})
-    report(arguments, model, results)
+    if arguments.model:
+        print(json.dumps({"name": f"transformers {transformers.__version__}",
+                          "tokensPerSecond": {str(r["batch"]): r["tokensPerSecond"] for r in results}}))
+    else:
+        report(arguments, model, results)
 
 
 main()

@@ -26,8 +26,8 @@ describe.each(commands.map((record) => [record.name, record] as const))('heed %s
     for (const key of command.positionals ?? []) expect(keys).toContain(key);
     for (const example of command.examples ?? []) {
       // As a shell would: words, or text in quotes.
-      const [name, ...rest] = [...example.matchAll(/"([^"]*)"|(\S+)/g)].map(
-        ([word, quoted]) => quoted ?? word,
+      const [name, ...rest] = [...example.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g)].map(
+        ([word, quoted, single]) => quoted ?? single ?? word,
       );
       expect(name).toBe(record.name);
       expect(() => parseArguments(rest, record, command, fields)).not.toThrow();

@@ -141,11 +141,11 @@ export function createDecoder(options: DecoderOptions): Decoder {
         current?.binding.dispose();
         current = bindStep(model, executable, options.decode.weights, cache, rows.length);
       }
-      const { ids, lengths, inverseTemperature, binding } = current;
+      const { ids, lengths, lengthWords, inverseTemperature, binding } = current;
       for (let slot = 0; slot < rows.length; slot++) {
         const row = rows[slot];
-        ids[slot] = row === undefined ? 0n : BigInt(row.ids.at(-1)!);
-        lengths[slot] = row === undefined ? 0n : BigInt(row.prompt.length + row.ids.length - 1);
+        ids[2 * slot] = row === undefined ? 0 : row.ids.at(-1)!;
+        lengthWords[2 * slot] = row === undefined ? 0 : row.prompt.length + row.ids.length - 1;
         inverseTemperature[slot] = row === undefined ? 1 : inverse(row.options.temperature);
       }
       await run(binding);
@@ -161,7 +161,9 @@ interface DecodeStep {
   readonly size: number;
   readonly binding: Binding;
   readonly views: readonly RowOutputs[];
-  readonly ids: BigInt64Array;
+  /** 32-bit words of int64 [size], low words first as on every platform of the engine: no BigInt is made per token. */
+  readonly ids: Int32Array;
+  readonly lengthWords: Int32Array;
   readonly lengths: BigInt64Array;
   readonly inverseTemperature: Float32Array;
 }
@@ -181,7 +183,11 @@ function bindStep(
   if (model.inPlaceCache === true)
     for (const name of cacheTensorNames(model)) shared[`new.${name}`] = past[name]!;
   const binding = executable.bind({ ...weights, ...past, ids, lengths, inverseTemperature }, shared);
-  return { size, binding, views: rowViews(binding.outputs), ids, lengths, inverseTemperature };
+  return {
+    ...{ size, binding, views: rowViews(binding.outputs), lengths, inverseTemperature },
+    ids: new Int32Array(ids.buffer),
+    lengthWords: new Int32Array(lengths.buffer),
+  };
 }
 
 const dataOf = (outputs: Outputs): Arrays =>

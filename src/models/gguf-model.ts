@@ -8,7 +8,7 @@
 import { CheckpointError } from '../core/errors.ts';
 import { sizeOf } from '../core/shapes.ts';
 import { type GgufFile, type GgufTensor, type GgufValue, readGguf, readGgufTensor } from './gguf.ts';
-import { halvesFromPairs } from './row-order.ts';
+import { fuseByHead, halvesFromPairs } from './row-order.ts';
 import type { WeightSource } from './weight-source.ts';
 
 export interface GgufModel {
@@ -198,6 +198,40 @@ const architectures: Readonly<Record<string, Architecture>> = {
       activation_function: 'gelu_new',
     }),
   },
+  gptneox: {
+    name: 'GPTNeoXForCausalLM',
+    modelType: 'gpt_neox',
+    prefix: 'gpt_neox.layers',
+    whole: {
+      token_embd: 'gpt_neox.embed_in',
+      output_norm: 'gpt_neox.final_layer_norm',
+      output: 'embed_out',
+    },
+    layer: {
+      attn_norm: 'input_layernorm',
+      attn_qkv: 'attention.query_key_value',
+      attn_output: 'attention.dense',
+      ffn_norm: 'post_attention_layernorm',
+      ffn_up: 'mlp.dense_h_to_4h',
+      ffn_down: 'mlp.dense_4h_to_h',
+    },
+    config: (facts) => ({
+      hidden_size: facts.number('embedding_length'),
+      intermediate_size: facts.number('feed_forward_length'),
+      num_hidden_layers: facts.number('block_count'),
+      num_attention_heads: facts.number('attention.head_count'),
+      max_position_embeddings: facts.number('context_length'),
+      layer_norm_eps: facts.number('attention.layer_norm_epsilon'),
+      rotary_pct: facts.number('rope.dimension_count', hiddenPerHead(facts)) / hiddenPerHead(facts),
+      rotary_emb_base: facts.number('rope.freq_base', 10000),
+      use_parallel_residual: facts.flag('use_parallel_residual', true),
+      attention_bias: facts.has('blk.0.attn_qkv.bias'),
+      hidden_act: 'gelu',
+    }),
+    restore(name, numbers, _, facts) {
+      if (name.includes('.attn_qkv.')) fuseByHead(numbers, facts.number('attention.head_count'));
+    },
+  },
 };
 
 /** Architectures whose GGUF files can be read, by their name there. */
@@ -230,6 +264,7 @@ interface Facts {
   /** A number of the architecture, as short as float32 lets it be. Throws when it is missing and there is no `otherwise`. */
   number(name: string, otherwise?: number): number;
   text(name: string): string | undefined;
+  flag(name: string, otherwise: boolean): boolean;
   /** Whether there is a tensor, or a number of the architecture, of this name. */
   has(name: string): boolean;
 }
@@ -250,6 +285,10 @@ function factsOf(gguf: GgufFile, prefix: string): Facts {
     text(name) {
       const value = gguf.metadata.get(`${prefix}.${name}`);
       return typeof value === 'string' ? value : undefined;
+    },
+    flag(name, otherwise) {
+      const value = gguf.metadata.get(`${prefix}.${name}`);
+      return typeof value === 'boolean' ? value : otherwise;
     },
     has: (name) => gguf.tensors.has(name) || gguf.metadata.has(`${prefix}.${name}`),
   };

@@ -71,6 +71,8 @@ LLAMA_LIKE = dict(vocab_size=24, hidden_size=16, intermediate_size=20, num_hidde
 GEMMA = dict(vocab_size=24, hidden_size=12, intermediate_size=20, num_attention_heads=2, num_key_value_heads=1, head_dim=8,
              max_position_embeddings=64, rms_norm_eps=1e-5, rope_theta=1000.0, query_pre_attn_scalar=8, sliding_window=4,
              pad_token_id=3)
+NEOX = dict(vocab_size=24, hidden_size=16, intermediate_size=20, num_hidden_layers=2, num_attention_heads=2,
+            max_position_embeddings=64, layer_norm_eps=1e-5, rotary_pct=0.25, rotary_emb_base=10000, hidden_act="gelu")
 VARIANTS = {
     "llama": ("llama", gguf.MODEL_ARCH.LLAMA, LLAMA_LIKE),
     "llama-untied-biases": ("llama", gguf.MODEL_ARCH.LLAMA,
@@ -85,6 +87,9 @@ VARIANTS = {
     "gemma3": ("gemma3_text", gguf.MODEL_ARCH.GEMMA3, dict(GEMMA, num_hidden_layers=7, rope_local_base_freq=10000.0,
                                                             rope_theta=1000000.0)),
     "phi3": ("phi3", gguf.MODEL_ARCH.PHI3, dict(LLAMA_LIKE, sliding_window=4)),
+    "gptneox": ("gpt_neox", gguf.MODEL_ARCH.GPTNEOX, NEOX),
+    "gptneox-sequential": ("gpt_neox", gguf.MODEL_ARCH.GPTNEOX, dict(NEOX, use_parallel_residual=False, num_attention_heads=4,
+                                                                     rotary_pct=0.5)),
     "gpt2": ("gpt2", gguf.MODEL_ARCH.GPT2, dict(vocab_size=24, n_embd=16, n_layer=2, n_head=2, n_positions=64, bos_token_id=1, eos_token_id=1)),
 }
 
@@ -95,10 +100,17 @@ def neighbours(weight, heads):
     return weight.reshape(heads, 2, shape[0] // heads // 2, *shape[1:]).swapaxes(1, 2).reshape(shape)
 
 
+def parts_apart(weight, heads):
+    """The three of each head one after another to all queries, all keys, all values, as llama.cpp's converter fuses them."""
+    shape = weight.shape
+    return weight.reshape(heads, 3, shape[0] // heads // 3, *shape[1:]).swapaxes(0, 1).reshape(shape)
+
+
 def write_model(name, model, arch, path):
     c = model.config
     writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[arch])
     is_gpt2 = c.model_type == "gpt2"
+    is_neox = c.model_type == "gpt_neox"
     layers = c.num_hidden_layers
     writer.add_context_length(c.max_position_embeddings)
     writer.add_embedding_length(c.hidden_size)
@@ -107,6 +119,10 @@ def write_model(name, model, arch, path):
     writer.add_head_count(c.num_attention_heads)
     if is_gpt2:
         writer.add_layer_norm_eps(c.layer_norm_epsilon)
+    elif is_neox:
+        writer.add_layer_norm_eps(c.layer_norm_eps)
+        writer.add_parallel_residual(c.use_parallel_residual)
+        writer.add_rope_dimension_count(int(VARIANTS[name][2]["rotary_pct"] * (c.hidden_size // c.num_attention_heads)))
     else:
         writer.add_head_count_kv(c.num_key_value_heads)
         writer.add_layer_norm_rms_eps(c.rms_norm_eps)
@@ -136,6 +152,8 @@ def write_model(name, model, arch, path):
             weight = neighbours(weight, c.num_attention_heads if stem.endswith("q_proj") else c.num_key_value_heads)
         if c.model_type.startswith("gemma") and stem.endswith("norm"):
             weight = weight + 1
+        if is_neox and stem.endswith("query_key_value"):
+            weight = parts_apart(weight, c.num_attention_heads)
         if is_gpt2 and weight.ndim == 2 and ".h." in key:
             weight = weight.T
         writer.add_tensor(f"{names.get_name(stem)}.{kind}", np.ascontiguousarray(weight))
@@ -157,7 +175,7 @@ def record_models():
     for name, (model_type, arch, settings) in VARIANTS.items():
         settings = dict(settings)
         if model_type != "gpt2":
-            settings.setdefault("tie_word_embeddings", name != "llama-rope-llama3")
+            settings.setdefault("tie_word_embeddings", name not in ("llama-rope-llama3", "gptneox", "gptneox-sequential"))
         config = AutoConfig.for_model(model_type).__class__.from_dict(settings)
         model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
         centre = 0.0 if model_type.startswith("gemma") else 1.0
@@ -169,9 +187,9 @@ def record_models():
         ids = torch.tensor([IDS])
         with torch.no_grad():
             logits = model(ids).logits[0]
-        # transformers does not apply rope_freqs.weight, nor does it put biases of Llama's queries in order.
+        # transformers does not apply rope_freqs.weight, nor does it put biases of Llama's queries in order, nor read GPT-NeoX.
         distance = None
-        if name not in ("llama-rope-llama3", "llama-untied-biases"):
+        if model_type != "gpt_neox" and name not in ("llama-rope-llama3", "llama-untied-biases"):
             # Of these it does not read all of the config: head size, window, caps, positions.
             given = dict(config=config) if model_type in ("qwen3", "phi3", "gemma2", "gemma3_text", "gpt2") else {}
             read = AutoModelForCausalLM.from_pretrained(FOLDER, gguf_file=path.name, dtype=torch.float32,

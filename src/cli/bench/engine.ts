@@ -9,38 +9,8 @@ import { buildModel } from '../../models/registry.ts';
 import { allocateParameters, initialize, type Parameters } from '../../nn/parameters.ts';
 import { supervisedStep } from '../../parts/step/supervised.ts';
 import { stepProgram } from '../../parts/trainer/programs.ts';
-
-export interface BenchCase {
-  readonly name: string;
-  readonly config: Readonly<Record<string, unknown>>;
-}
-
-/** Llamas of about 1 and 7 million parameters; the second is the one of the budget. */
-export const benchModels: readonly BenchCase[] = [
-  { name: '1M', config: llamaShape(128, 352, 4, 4, 1024, true) },
-  { name: '7M', config: llamaShape(256, 688, 8, 8, 2048, false) },
-];
-
-function llamaShape(
-  D: number,
-  F: number,
-  L: number,
-  H: number,
-  V: number,
-  tied: boolean,
-): Record<string, unknown> {
-  return {
-    model_type: 'llama',
-    hidden_size: D,
-    intermediate_size: F,
-    num_hidden_layers: L,
-    num_attention_heads: H,
-    vocab_size: V,
-    max_position_embeddings: 512,
-    rms_norm_eps: 1e-5,
-    tie_word_embeddings: tied,
-  };
-}
+import { median } from './median.ts';
+import { benchModels } from './models.ts';
 
 export interface TrainFigure {
   readonly params: number;
@@ -98,7 +68,8 @@ export async function benchEngine(options: BenchOptions): Promise<EngineBench> {
   const train: TrainFigure[] = [];
   const decode: DecodeFigure[] = [];
   const rates: number[] = [];
-  for (const { name, config } of benchModels) {
+  for (const name of ['1M', '7M'] as const) {
+    const config = benchModels[name];
     const model = buildModel(config);
     const parameters = allocateParameters(model.parameters);
     initialize(parameters, createRng(0));
@@ -222,10 +193,4 @@ async function decodeFigure(
     tokensPerSecond: (1000 * rows * 64) / total,
     outsideEngineShare: (total - inside) / total,
   };
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }

@@ -1,9 +1,12 @@
 /** `heed bench`: speeds as ratios within one run, so that figures of different machines can be compared. */
+import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import { field } from '../../core/config.ts';
 import { createEngine } from '../../engine/create-engine.ts';
-import { benchEngine, benchModels, type EngineBench } from '../bench/engine.ts';
-import { benchGenerate, type GenerateCase } from '../bench/generate.ts';
+import { benchEngine, type EngineBench } from '../bench/engine.ts';
+import { benchGenerate, type GenerateBench } from '../bench/generate.ts';
+import { benchModels, benchSizes } from '../bench/models.ts';
+import { runPeers } from '../bench/peers.ts';
 import { benchServe, type ServeBench } from '../bench/serve.ts';
 import { runClientsOnThread } from '../bench/serve-client-thread.ts';
 import { defineCommand } from '../command.ts';
@@ -18,6 +21,15 @@ const config = z.strictObject({
   repeats: field(z.int().min(1).default(9)).describe(
     'timed runs of each training step or generation; the median is reported',
   ),
+  sizes: field(z.array(z.enum(benchSizes)).min(1).optional(), { placeholder: 'names' }).describe(
+    'suites generate and serve: sizes of the models (1M | 7M | 135M); default 1M,7M for generate, 7M for serve',
+  ),
+  batches: field(z.array(z.int().positive()).min(1).default([1, 8, 32, 128])).describe(
+    'suite generate: rows decoded together',
+  ),
+  peer: field(z.array(z.string()).default([]), { placeholder: 'command' }).describe(
+    'suite generate: a command that measures the same on another engine (bench/peers/README.md); may be given several times',
+  ),
   clients: field(z.int().positive().default(64)).describe('suite serve: clients at a time'),
   seconds: field(z.number().positive().default(300)).describe('suite serve: how long they ask'),
 });
@@ -25,8 +37,16 @@ const config = z.strictObject({
 export const command = defineCommand({
   config,
   positionals: ['suite'],
-  examples: ['bench engine', 'bench engine --json', 'bench generate', 'bench serve --seconds 30'],
-  async run({ suite, threads, repeats, clients, seconds }, { output, progress, clock, now, memory }) {
+  examples: [
+    'bench engine',
+    'bench engine --json',
+    'bench generate --sizes 7M --peer "node bench/peers/llama-cpp/generate.mjs"',
+    'bench serve --seconds 30',
+  ],
+  async run(
+    { suite, threads, repeats, sizes, batches, peer, clients, seconds },
+    { output, progress, clock, now, memory },
+  ) {
     const engine = await createEngine(threads === undefined ? {} : { threads });
     const stage = progress.start('bench', { unit: 'measurements' });
     let done = 0;
@@ -50,14 +70,17 @@ export const command = defineCommand({
           return 0;
         }
         case 'generate': {
-          const { cases } = await benchGenerate(common);
+          const result = await benchGenerate({
+            ...{ ...common, sizes: sizes ?? ['1M', '7M'], batches },
+            runPeers: (task) => runPeers(peer, task, threads ?? availableParallelism()),
+          });
           stage.end();
-          output.record({ cases });
-          output.text(generateText(cases));
+          output.record({ ...result });
+          output.text(generateText(result));
           return 0;
         }
         case 'serve': {
-          const { config } = benchModels[1]!;
+          const config = benchModels[sizes?.[0] ?? '7M'];
           const load = { config, clients, seconds, slots: 32, now, memory, runClients: runClientsOnThread };
           const result = await benchServe({ ...common, ...load });
           stage.end();
@@ -103,17 +126,27 @@ function engineText(result: EngineBench): string {
   ].join('\n\n');
 }
 
-function generateText(cases: readonly GenerateCase[]): string {
-  return formatTable([
-    ['params', 'batch', 'tokens/s', 'ms to first token', 'outside engine'],
-    ...cases.map((row) => [
-      String(row.params),
-      String(row.batch),
-      row.tokensPerSecond.toFixed(0),
-      row.msToFirstToken.toFixed(1),
-      percent(row.outsideEngineShare),
+function generateText({ limits, cases }: GenerateBench): string {
+  const peers = [...new Set(cases.flatMap(({ peer }) => Object.keys(peer)))];
+  return [
+    `limits: ${limits.gflops.toFixed(0)} GFLOP/s in products of 1024³, ${limits.gigabytesPerSecond.toFixed(1)} GB/s read`,
+    formatTable([
+      [
+        ...['params', 'batch', 'tokens/s', 'ms to first token', 'outside engine'],
+        ...['of GFLOP/s', 'of GB/s', ...peers],
+      ],
+      ...cases.map((row) => [
+        String(row.params),
+        String(row.batch),
+        row.tokensPerSecond.toFixed(0),
+        row.msToFirstToken.toFixed(1),
+        percent(row.outsideEngineShare),
+        percent(row.gflops / limits.gflops),
+        percent(row.gigabytesPerSecond / limits.gigabytesPerSecond),
+        ...peers.map((name) => row.peer[name]?.toFixed(0) ?? ''),
+      ]),
     ]),
-  ]);
+  ].join('\n\n');
 }
 
 function serveText(result: ServeBench): string {
