@@ -47,7 +47,10 @@ export const onlineMetrics: readonly MetricDefinition[] = [
   }),
   metric('objective/kl_coefficient', 'weight of the KL term in this iteration'),
   metric('objective/unscored', 'completions that could not be scored'),
-  metric('objective/length_cost', 'cost of a completion of full length, in units of score; with lengthTarget'),
+  metric(
+    'objective/length_cost',
+    'cost of a completion of full length, in units of score; with lengthTarget',
+  ),
   metric('entropy_coef', 'weight of the mean token entropy; with entropyTarget'),
   metric('sampling/resampled_share', 'share of groups that were replaced; with resamplingRounds', {
     healthy: 'below 0.5',
