@@ -24,6 +24,12 @@ export const commands: readonly CommandRecord[] = [
     load: async () => (await import('./commands/quickstart.ts')).command,
   },
   {
+    name: 'eval',
+    summary: 'score the completions of a model with rewards: means with intervals, by category',
+    group: 'Look',
+    load: async () => (await import('./commands/eval.ts')).command,
+  },
+  {
     name: 'inspect',
     summary: 'show what a data set holds, and with a model its tokens, masks and cuts',
     group: 'Look',

@@ -23,6 +23,8 @@ export interface ServeModelsOptions {
   readonly prepack: boolean | 'auto';
   readonly rng: Rng;
   readonly pause: () => Promise<void>;
+  /** Milliseconds from any origin. */
+  readonly clock: () => number;
 }
 
 /** Weights up to this are packed into the programs: one copy more per batch size that occurs. */
@@ -34,7 +36,7 @@ const packedBytes = 256 * 2 ** 20;
  * @throws ConfigError when two names are equal; CheckpointError when a model cannot be read
  */
 export async function loadServedModels(options: ServeModelsOptions): Promise<ServedModel[]> {
-  const { engine, slots, queue, maxTokens, prepack, rng, pause } = options;
+  const { engine, slots, queue, maxTokens, prepack, rng, pause, clock } = options;
   const named = options.models.map(splitName);
   const adapters = options.adapters.map(splitName);
   const names = [...named, ...adapters].map(({ name }) => name);
@@ -67,6 +69,7 @@ export async function loadServedModels(options: ServeModelsOptions): Promise<Ser
     served.push(
       createServedModel({
         ...{ id, parent, engine, model, parameters, tokenizer, slots, queue, maxTokens, pause },
+        clock,
         prepack: prepack === 'auto' ? bytes <= packedBytes : prepack,
         rng: rng.split(id),
         ...(card === undefined ? {} : { card }),

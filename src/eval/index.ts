@@ -1,2 +1,3 @@
+export * from './by-group.ts';
 export * from './calibration.ts';
 export * from './estimate.ts';

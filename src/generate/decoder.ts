@@ -76,6 +76,8 @@ export interface DecoderOptions {
   readonly cache: SlotCache;
   /** Runs a binding, at once or off the event loop, and times it. */
   readonly run: (binding: Binding) => void | Promise<void>;
+  /** The same for decode steps; `run` when left out. */
+  readonly runStep?: ((binding: Binding) => void | Promise<void>) | undefined;
   /** Length that prompts are padded to, from that of the longest; the next multiple of 16 when left out. */
   readonly padded?: ((longest: number) => number) | undefined;
 }
@@ -87,7 +89,7 @@ const powerOfTwo = (n: number): number => 2 ** Math.ceil(Math.log2(n));
 const inverse = (temperature: number): number => (temperature > 0 ? 1 / temperature : 1);
 
 export function createDecoder(options: DecoderOptions): Decoder {
-  const { model, cache, run, padded = (longest) => roundUp(longest, promptBucket) } = options;
+  const { model, cache, run, runStep = run, padded = (longest) => roundUp(longest, promptBucket) } = options;
   let current: DecodeStep | undefined;
 
   return {
@@ -148,7 +150,7 @@ export function createDecoder(options: DecoderOptions): Decoder {
         lengthWords[2 * slot] = row === undefined ? 0 : row.prompt.length + row.ids.length - 1;
         inverseTemperature[slot] = row === undefined ? 1 : inverse(row.options.temperature);
       }
-      await run(binding);
+      await runStep(binding);
       if (model.inPlaceCache !== true) cache.append(dataOf(binding.outputs), lengths);
       return current.views;
     },

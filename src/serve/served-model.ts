@@ -38,6 +38,8 @@ export interface ServedModelOptions {
   readonly maxTokens: number;
   readonly prepack: boolean;
   readonly pause: () => Promise<void>;
+  /** Milliseconds from any origin. */
+  readonly clock: () => number;
   readonly rng: Rng;
 }
 
@@ -79,10 +81,10 @@ export function createServedModel(options: ServedModelOptions): ServedModel {
   const { id, parent, engine, model, parameters, tokenizer, card, slots, queue, rng } = options;
   const maxTokens = Math.min(options.maxTokens, model.maxPositions);
   const kind = isScoreModel(model) ? 'score' : 'text';
-  const { prepack, pause } = options;
+  const { prepack, pause, clock } = options;
   const session =
     kind === 'text'
-      ? createSession({ engine, model, parameters, slots, maxTokens, prepack, pause })
+      ? createSession({ engine, model, parameters, slots, maxTokens, prepack, pause, clock })
       : undefined;
   const forward = hiddenForward({ engine, model, parameters, batchSize: 1, bucket: 32 });
   const scorer =

@@ -89,3 +89,62 @@ describe('heed grpo --reward', () => {
     expect(code).toBe(2);
   });
 });
+
+describe('heed eval', () => {
+  const evaluate = (...more: string[]) =>
+    runHeed([
+      'eval',
+      '--model',
+      at('model'),
+      '--data',
+      at('rows.jsonl'),
+      '--threads',
+      '1',
+      '--json',
+      ...more,
+    ]);
+  const groupsOf = (stdout: string) =>
+    JSON.parse(stdout.trim().split('\n').at(-1)!).groups as {
+      readonly name: string;
+      readonly rows: number;
+      readonly rewards: Record<string, { mean?: number; low?: number; high?: number; unscored: number }>;
+    }[];
+
+  it('gives means with intervals over all rows and by a column', async () => {
+    const rewards = ['--reward', at('mine.mjs'), '--by', 'bonus', '--output', at('scored.jsonl')];
+    const { code, stdout } = await evaluate(...rewards, '--max-new-tokens', '4');
+    expect(code).toBe(0);
+    const groups = groupsOf(stdout);
+    expect(groups.map(({ name, rows, rewards: { mine } }) => [name, rows, mine!.mean])).toEqual([
+      ['all', 40, 0.5],
+      ['0', 20, 0],
+      ['1', 20, 1],
+    ]);
+    const { low, high } = groups[0]!.rewards['mine']!;
+    expect(low).toBeGreaterThan(0.3);
+    expect(high).toBeLessThan(0.7);
+    const written = readFileSync(at('scored.jsonl'), 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(written.length).toBe(40);
+    expect(written[1]).toMatchObject({ answer: 1, bonus: 1, scores: { mine: 1 } });
+    expect(written[1].completion).toBeTypeOf('string');
+  });
+
+  it('scores completions that are given', async () => {
+    const rows = [
+      { prompt: '2 + 2 =', completion: ' 4', answer: '4' },
+      { prompt: '2 + 3 =', completion: ' 4', answer: '5' },
+    ];
+    writeFileSync(at('given.jsonl'), rows.map((row) => JSON.stringify(row)).join('\n'));
+    const flags = ['--completions', 'given', '--data', at('given.jsonl'), '--reward', 'exact-answer'];
+    expect(groupsOf((await evaluate(...flags)).stdout)[0]).toMatchObject({
+      rows: 2,
+      rewards: { 'exact-answer': { mean: 0.5, unscored: 0 } },
+    });
+    const refused = await evaluate(...flags, '--by', 'topic');
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toMatch(/row 1, `topic`: expected a text/);
+  });
+});

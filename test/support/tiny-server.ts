@@ -40,7 +40,10 @@ export function tinyServer(engine: Engine, options: TinyServerOptions = {}): Tin
     max_position_embeddings: 128,
     head_dim: 8,
   });
-  const common = { engine, tokenizer, slots, queue, maxTokens, prepack: true, pause, rng: createRng(1) };
+  const common = {
+    ...{ engine, tokenizer, slots, queue, maxTokens, prepack: true, pause, rng: createRng(1) },
+    clock: () => performance.now(),
+  };
   const text = createServedModel({ ...common, ...source, id: 'tiny' });
   const scored = scoreModelFrom(source, { rng: createRng(3) });
   const reward = createServedModel({ ...common, ...scored, id: 'tiny-reward' });

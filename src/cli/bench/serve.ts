@@ -30,6 +30,7 @@ export interface ServeBench extends Omit<Load, 'latencies'> {
   readonly params: number;
   readonly clients: number;
   readonly seconds: number;
+  /** Made while all clients were asking: between a fifth and the end of the time. */
   readonly tokensPerSecond: number;
   /** Of the generator alone on the same prompts and lengths, with as many rows. */
   readonly offlineTokensPerSecond: number;
@@ -58,7 +59,7 @@ export async function benchServe(options: ServeBenchOptions): Promise<ServeBench
   const before = await measure();
   const served = createServedModel({
     ...{ id: 'bench', engine, model, parameters, tokenizer, slots, queue: 4 * clients, maxTokens: 256 },
-    ...{ prepack: true, rng: rng.split('serve') },
+    ...{ prepack: true, rng: rng.split('serve'), clock },
     pause: () => new Promise((resolve) => setImmediate(resolve)),
   });
   let ids = 0;
@@ -71,27 +72,33 @@ export async function benchServe(options: ServeBenchOptions): Promise<ServeBench
 
   onStage(`${clients} clients for ${seconds} s`);
   const samples: number[] = [];
-  const start = clock();
+  const tokensMade = async (): Promise<number> => {
+    const text = await (await fetch(`${server.url}/metrics`)).text();
+    return Number(/^heed_tokens_total\{model="bench",kind="completion"\} (\d+)/m.exec(text)?.[1] ?? 0);
+  };
+  const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
   const sampler = setInterval(() => samples.push(memory()), Math.min(1000, 25 * seconds));
-  const load = await options.runClients({ url: server.url, clients, seconds, seed: 1 });
-  const elapsed = (clock() - start) / 1000;
+  const asking = options.runClients({ url: server.url, clients, seconds, seed: 1 });
+  // The rate while all clients ask: without the start, when nothing is complete yet, and the end, when rows run out.
+  await sleep(200 * seconds);
+  const first = { at: clock(), tokens: await tokensMade() };
+  await sleep(780 * seconds);
+  const last = { at: clock(), tokens: await tokensMade() };
+  const load = await asking;
   clearInterval(sampler);
-  const text = await (await fetch(`${server.url}/metrics`)).text();
-  const made = Number(/^heed_tokens_total\{model="bench",kind="completion"\} (\d+)/m.exec(text)?.[1] ?? 0);
   // Rows of clients that left are swept out by the step after.
-  for (let i = 0; i < 100 && (app.inFlight > 0 || served.session!.active > 0); i++)
-    await new Promise((resolve) => setTimeout(resolve, 10));
+  for (let i = 0; i < 100 && (app.inFlight > 0 || served.session!.active > 0); i++) await sleep(10);
   const { active: rows, waiting } = served.session!;
   const left = { rows, waiting, requests: app.inFlight };
-  await server.close(new Promise((resolve) => setTimeout(resolve, 5000)));
+  await server.close(sleep(5000));
   onStage('offline rate again');
   const after = await measure();
   const { latencies, ...counts } = load;
   const quarter = Math.floor(samples.length / 4);
   const offlineTokensPerSecond = (before + after) / 2;
-  const tokensPerSecond = made / elapsed;
+  const tokensPerSecond = (1000 * (last.tokens - first.tokens)) / (last.at - first.at);
   return {
-    ...{ params: parameters.count, clients, seconds: elapsed, ...counts, left },
+    ...{ params: parameters.count, clients, seconds, ...counts, left },
     ...{ tokensPerSecond, offlineTokensPerSecond, ratio: tokensPerSecond / offlineTokensPerSecond },
     latencyMs: { p50: quantile(latencies, 0.5), p99: quantile(latencies, 0.99) },
     memory: { early: median(samples.slice(quarter, 2 * quarter)), late: median(samples.slice(-quarter)) },

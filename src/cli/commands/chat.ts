@@ -75,6 +75,7 @@ export const command = defineCommand({
         },
         rng: createRng(settings.seed),
         pause: () => new Promise((resolve) => setImmediate(resolve)),
+        clock,
       });
       for (const model of models) loaded.set(model.id, model);
       const model = models.at(-1)!;

@@ -73,6 +73,7 @@ export const command = defineCommand({
         prepack: settings.prepack === 'auto' ? 'auto' : settings.prepack === 'always',
         rng: createRng(settings.seed).split('serve'),
         pause: () => new Promise((resolve) => setImmediate(resolve)),
+        clock,
       });
       const app = createApp({
         ...settings,

@@ -8,8 +8,6 @@ export interface RewardServices {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Draws waiting times of clients. */
   readonly seed: number;
-  /** Where answers may be kept between runs; nothing is kept when left out. */
-  readonly cacheFolder?: string;
 }
 
 export interface BuiltinReward<S extends z.ZodObject = z.ZodObject> {

@@ -4,7 +4,10 @@ import { basename, dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { field } from '../../core/config.ts';
 import { ConfigError } from '../../core/errors.ts';
+import { createRng } from '../../core/rng.ts';
 import { suggest } from '../../core/suggest.ts';
+import { createRemoteClient } from '../remote/openai-client.ts';
+import { remoteScorer } from '../remote/remote-scorer.ts';
 import type { BuiltinReward, RewardServices } from '../scorer/builtin-reward.ts';
 import { builtinRewards } from '../scorer/builtin-rewards.ts';
 import { functionReward, isModulePath, loadRewardFunction } from '../scorer/reward-function.ts';
@@ -23,7 +26,7 @@ export const rewardFields = {
     aliases: ['rewards', 'rewardFuncs'],
     placeholder: 'name',
   }).describe(
-    `what scores completions, several by a,b or the flag again: ${[...builtinRewards.keys()].join(', ')}; a module that exports a function (rewards.mjs, rewards.mjs#name); a folder of a reward model`,
+    `what scores completions, several by a,b or the flag again: ${[...builtinRewards.keys()].join(', ')}; a module that exports a function (rewards.mjs, rewards.mjs#name); a folder of a reward model; a server that scores (http://localhost:8000/v1#model)`,
   ),
   rewardWeights: field(z.array(z.union([z.number(), z.string()])).optional(), {
     placeholder: 'number,…',
@@ -46,6 +49,8 @@ export interface RewardChoice {
 export type RewardSource =
   | { readonly kind: 'model'; readonly folder: string }
   | { readonly kind: 'module'; readonly path: string }
+  /** A server's reward model: the address up to /v1, and its name there. */
+  | { readonly kind: 'server'; readonly url: string; readonly model: string }
   | { readonly kind: 'builtin'; readonly reward: BuiltinReward };
 
 /**
@@ -70,6 +75,15 @@ export function rewardSources({ rewardModel, reward }: RewardChoice): readonly R
 function rewardSource(text: string): RewardSource {
   const reward = builtinRewards.get(text);
   if (reward !== undefined) return { kind: 'builtin', reward };
+  const [, url, model] = /^(https?:\/\/[^#]+)(?:#(.+))?$/.exec(text) ?? [];
+  if (url !== undefined) {
+    if (model !== undefined) return { kind: 'server', url, model };
+    throw new ConfigError({
+      where: '--reward',
+      expected: 'an address with the name of the model behind #, such as http://localhost:8000/v1#reward',
+      received: text,
+    });
+  }
   if (isModulePath(text)) return { kind: 'module', path: text };
   if (existsSync(text) && statSync(text).isDirectory()) return { kind: 'model', folder: text };
   const near = suggest(text, builtinRewards.keys());
@@ -141,6 +155,11 @@ async function openReward(
     case 'module': {
       const { name, score } = await loadRewardFunction(source.path);
       return functionReward(name, score, options[name]);
+    }
+    case 'server': {
+      const rng = createRng(services.seed).split('remote reward');
+      const client = createRemoteClient({ baseUrl: source.url, apiKey: services.env['OPENAI_API_KEY'], rng });
+      return remoteScorer({ client, model: source.model });
     }
     case 'builtin': {
       const { reward } = source;
