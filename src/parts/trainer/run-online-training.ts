@@ -3,6 +3,7 @@ import { basename, join } from 'node:path';
 import { createEncoder, encodeRows } from '../../data/index.ts';
 import { isLoraModel } from '../../models/lora-model.ts';
 import { checkTokenizerFits, loadTokenizer, type Tokenizer } from '../../tokenizer/index.ts';
+import { columnBucket } from '../batches.ts';
 import type { OnlineMethod } from '../online-method.ts';
 import type { RolloutPrompt } from '../rollout/rollout.ts';
 import { readRewardCard } from '../scorer/reward-card.ts';
@@ -10,7 +11,8 @@ import { rewardModelScorer } from '../scorer/reward-model-scorer.ts';
 import type { Reward } from '../scorer/weighted-scorer.ts';
 import { readTrainingRows } from './data-fields.ts';
 import type { OnlineHooks } from './online.ts';
-import { loadOnlineModels } from './online-models.ts';
+import { fitOnline } from './online-memory.ts';
+import { loadOnlineModels, type OnlineModels } from './online-models.ts';
 import { openRewards, rewardSources } from './reward-fields.ts';
 import { runCard } from './run-card.ts';
 import { openRunFolder } from './run-folder.ts';
@@ -18,8 +20,8 @@ import { checkSizes, type OnlineRunConfig, runOnline } from './run-online.ts';
 import {
   adapterOf,
   checkpointsKept,
-  columnBucket,
   fingerprint,
+  noteChoice,
   noteReport,
   type RunContext,
   type RunSummary,
@@ -48,23 +50,10 @@ export async function runOnlineTraining(
   { engine, configText, clock, interrupted, observer, opened, onRollouts, env = {} }: OnlineRunContext,
 ): Promise<RunSummary> {
   const started = clock();
-  const rewardModelFolders = rewardSources(config).flatMap((source) =>
-    source.kind === 'model' ? [source.folder] : [],
-  );
-  const { policy, reference, critic, rewardModels } = await loadOnlineModels(config, {
-    critic: method.needs.includes('critic'),
-    rewardModels: rewardModelFolders,
-  });
-  const tokenizer = await loadTokenizer(config.tokenizer ?? config.model);
-  checkTokenizerFits(tokenizer, {
-    vocabSize: policy.model.vocabSize,
-    where: config.tokenizer ?? config.model,
-  });
-  const { prompts, rows } = await loadPrompts(config, tokenizer, observer);
-
-  // What the settings get wrong shows here, before a folder is made.
-  const step = method.build(config);
-  checkSizes({ step, config, policy, prompts, ...(critic && { critic }) });
+  const { models, tokenizer, prompts, rows, step } = await openOnlineRun(method, config, observer);
+  const { policy, reference, critic, rewardModels } = models;
+  const fitted = fitOnline({ models, prompts, step, config });
+  if (config.memory !== undefined) noteChoice(fitted, observer);
 
   const rewardOfModel = (folder: string, name: string): Reward => {
     const { model, parameters } = rewardModels.get(folder)!;
@@ -109,7 +98,7 @@ export async function runOnlineTraining(
   let saved = '';
   try {
     const result = await runOnline({
-      ...{ engine, config, policy, reference, scorer, prompts, clock },
+      ...{ engine, config: { ...config, ...fitted }, policy, reference, scorer, prompts, clock },
       ...(critic && { critic }),
       step,
       stopIds: new Set(tokenizer.eosId === undefined ? [] : [tokenizer.eosId]),
@@ -141,6 +130,28 @@ export async function runOnlineTraining(
   } finally {
     scorer.dispose();
   }
+}
+
+/** Loads and checks everything an online run starts from; nothing is written. */
+export async function openOnlineRun(
+  method: OnlineMethod,
+  config: OnlineTrainingConfig,
+  observer: RunContext['observer'],
+) {
+  const models: OnlineModels = await loadOnlineModels(config, {
+    critic: method.needs.includes('critic'),
+    rewardModels: rewardSources(config).flatMap((source) => (source.kind === 'model' ? [source.folder] : [])),
+  });
+  const { policy, critic } = models;
+  const tokenizer = await loadTokenizer(config.tokenizer ?? config.model);
+  checkTokenizerFits(tokenizer, {
+    vocabSize: policy.model.vocabSize,
+    where: config.tokenizer ?? config.model,
+  });
+  const { prompts, rows } = await loadPrompts(config, tokenizer, observer);
+  const step = method.build(config);
+  checkSizes({ step, config, policy, prompts, ...(critic && { critic }) });
+  return { models, tokenizer, prompts, rows, step };
 }
 
 async function loadPrompts(

@@ -6,13 +6,14 @@ import { isLoraModel } from '../../models/lora-model.ts';
 import { scoreLoraFrom } from '../../models/lora-score.ts';
 import { scoreModelFrom } from '../../models/score-model.ts';
 import { createSchedule } from '../../optim/schedule.ts';
+import { columnBucket } from '../batches.ts';
 import type { RolloutPrompt } from '../rollout/rollout.ts';
 import type { Scorer } from '../scorer/scorer.ts';
 import type { OnlineStep } from '../step/online-step.ts';
 import type { Watch } from './learner-watch.ts';
 import { type OnlineHooks, type OnlineResult, trainOnline, type Weighted } from './online.ts';
 import type { OnlineConfig } from './online-config.ts';
-import { columnBucket, createOptimizer } from './run-training.ts';
+import { createOptimizer } from './run-training.ts';
 import type { TrainerState } from './trainer.ts';
 
 /** The shared configuration, with what methods that have a critic add to it. */
@@ -108,7 +109,7 @@ export async function runOnline(
 }
 
 /** What an iteration learns from, and in how many steps. */
-function updateSizes(
+export function updateSizes(
   { examplesPerPrompt }: Pick<OnlineStep, 'examplesPerPrompt'>,
   { batchSize, completionsPerPrompt, miniBatchSize, updateEpochs }: OnlineRunConfig,
 ) {
