@@ -36,6 +36,8 @@ function model(name, config, head = false) {
     architectures: ['LlamaForCausalLM'],
     model_type: 'llama',
     tie_word_embeddings: true,
+    // What is sampled has to be text: for such models the tokenizer says how many tokens there are.
+    vocab_size: tokenizer.vocabSize,
     ...config,
   };
   const built = buildModel(full);

@@ -56,6 +56,42 @@ export const commands: readonly CommandRecord[] = [
     load: async () => trainModule((await import('../methods/preference/dpo.ts')).dpo),
   },
   {
+    name: 'kto',
+    summary: 'Kahneman–Tversky optimization on single completions marked desirable or undesirable',
+    group: 'Train',
+    trains: true,
+    load: async () => trainModule((await import('../methods/preference/kto.ts')).kto),
+  },
+  {
+    name: 'bco',
+    summary: 'binary classifier optimization on single completions marked desirable or undesirable',
+    group: 'Train',
+    trains: true,
+    load: async () => trainModule((await import('../methods/preference/bco.ts')).bco),
+  },
+  {
+    name: 'orpo',
+    summary: 'odds ratio preference optimization: SFT and preferences in one loss, without a reference',
+    group: 'Train',
+    trains: true,
+    load: async () => trainModule((await import('../methods/preference/orpo.ts')).orpo),
+  },
+  {
+    name: 'cpo',
+    summary:
+      'contrastive preference optimization: pairs and the chosen side’s likelihood, without a reference',
+    group: 'Train',
+    trains: true,
+    load: async () => trainModule((await import('../methods/preference/cpo.ts')).cpo),
+  },
+  {
+    name: 'simpo',
+    summary: 'simple preference optimization: mean log-probabilities with a margin, without a reference',
+    group: 'Train',
+    trains: true,
+    load: async () => trainModule((await import('../methods/preference/simpo.ts')).simpo),
+  },
+  {
     name: 'bt-rm',
     summary: 'reward model on pairs of a chosen and a rejected completion (Bradley–Terry)',
     group: 'Train',

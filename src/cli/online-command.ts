@@ -15,7 +15,7 @@ export function onlineCommand<S extends ConfigSchema>(method: OnlineMethod<S>): 
     examples: [
       `${method.id} --model <folder> --reward-model <folder> --data prompts.jsonl --output runs/first`,
       `${method.id} --model <folder> --reward exact-answer --reward ./brevity.mjs --reward-weights 1,0.2 --data rows.jsonl`,
-      `${method.id} --config ${method.id}.yaml --kl-coefficient 0.1`,
+      `${method.id} --config ${method.id}.yaml --learning-rate 1e-5`,
       `${method.id} --config ${method.id}.yaml --print-config`,
     ],
     switches: {

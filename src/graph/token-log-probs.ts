@@ -21,6 +21,8 @@ export interface TokenLogProbsOptions {
   readonly cap?: number;
   /** Also return the mean of each token's logits over the vocabulary. No gradient. */
   readonly meanLogits?: boolean;
+  /** Also return log Σ p² over the vocabulary, the log-probability that two draws agree. No gradient. */
+  readonly logSumSquares?: boolean;
   /** Also return the k most likely tokens of each position with their log-probabilities. No gradient. */
   readonly topK?: number;
 }
@@ -36,6 +38,8 @@ export interface TokenLogProbs {
   readonly labelLogits: Tensor;
   /** Mean logit over the vocabulary, [N], when `meanLogits` is set. */
   readonly meanLogits: Tensor | undefined;
+  /** log Σ p² over the vocabulary in nats, [N], when `logSumSquares` is set. */
+  readonly logSumSquares: Tensor | undefined;
   /** Log-probs [N, k] and ids int64 [N, k], when `topK` is set. */
   readonly top: { readonly logProbs: Tensor; readonly ids: Tensor } | undefined;
 }
@@ -111,6 +115,7 @@ export function tokenLogProbs(
     greedy: joined(chunks, 'greedy'),
     labelLogits: stopGradient(joined(chunks, 'labelLogits')),
     meanLogits: options.meanLogits ? stopGradient(joined(chunks, 'meanLogits')) : undefined,
+    logSumSquares: options.logSumSquares ? stopGradient(joined(chunks, 'logSumSquares')) : undefined,
     top:
       options.topK === undefined
         ? undefined
@@ -138,6 +143,7 @@ interface Chunk {
   readonly greedy: Tensor; // int64 [n]
   readonly labelLogits: Tensor; // [n]
   readonly meanLogits?: Tensor; // [n]
+  readonly logSumSquares?: Tensor; // [n]
   readonly topLogProbs?: Tensor; // [n, k]
   readonly topIds?: Tensor; // int64 [n, k]
 }
@@ -152,7 +158,7 @@ function forwardChunks(
   plan: Plan,
   hidden: Tensor,
   head: Tensor,
-  { topK: k, meanLogits = false }: TokenLogProbsOptions,
+  { topK: k, meanLogits = false, logSumSquares = false }: TokenLogProbsOptions,
 ): Chunk[] {
   const { spans, labels } = plan;
   const chunks: Chunk[] = [];
@@ -168,6 +174,8 @@ function forwardChunks(
     const logProbs = sub(labelLogits, normalizer);
     const entropy = sub(normalizer, rowDot(probs, logits));
     const average = meanLogits ? mean(logits, { axes: 1 }) : undefined;
+    // At least 1/V² by its largest element, so the logarithm never sees 0.
+    const agreement = logSumSquares ? log(rowDot(probs, probs)) : undefined;
     const best = k === undefined ? undefined : topKOf(stopGradient(logits), k);
     chunks.push({
       logits,
@@ -178,6 +186,7 @@ function forwardChunks(
       greedy,
       labelLogits,
       ...(average && { meanLogits: average }),
+      ...(agreement && { logSumSquares: agreement }),
       ...(best && {
         topLogProbs: sub(best.values, column(stopGradient(normalizer))),
         topIds: best.indices,
@@ -189,6 +198,7 @@ function forwardChunks(
       greedy,
       labelLogits,
       ...(average === undefined ? [] : [average]),
+      ...(agreement === undefined ? [] : [agreement]),
       ...(best === undefined ? [] : [best.values, best.indices]),
     ];
   }

@@ -2,6 +2,8 @@
 import type { HostArray } from '../core/host-tensor.ts';
 import type { Engine } from '../engine/engine.ts';
 import { createProgramCache } from '../engine/program-cache.ts';
+import { mul } from '../graph/ops/elementwise.ts';
+import { sum } from '../graph/ops/reduce.ts';
 import { reshape, sliceAxis } from '../graph/ops/shape.ts';
 import { trace } from '../graph/program.ts';
 import type { Tensor, TensorType } from '../graph/tensor.ts';
@@ -116,6 +118,21 @@ export function logProbForward(options: ForwardOptions, temperature = 1): Forwar
     },
     options,
   );
+}
+
+/** How Σ log π over the learned tokens of one sequence per example is read, nats. `of` says which sequence. */
+export function sequenceLogProbKind<E>(model: CausalModel, of: (example: E) => TokenExample): ForwardKind<E> {
+  return {
+    columns: (example) => columnsOf(of(example).ids.length),
+    types: (rows, columns) => tokenTypes(rows, columns, false),
+    arrays: (examples, rows, columns) => tokenArrays(examples.map(of), rows, columns, false),
+    trace(weights, inputs) {
+      const batch = inputs as unknown as TokenInputs;
+      const { logProbs } = batchLogProbs(model, weights, batch);
+      return sum(mul(logProbs, batch.mask), { axes: 1, keepDims: true });
+    },
+    length: () => 1,
+  };
 }
 
 /** Values of a score model at every column: number t of an example is the value before its token t + 1. */

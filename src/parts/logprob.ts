@@ -19,6 +19,8 @@ export interface BatchLogProbs {
   readonly correct: Tensor;
   /** Mean logit over the vocabulary, [B, T] */
   readonly meanLogits: Tensor;
+  /** log Σ p² over the vocabulary in nats, [B, T], where it was asked for. No gradient. */
+  readonly logSumSquares: Tensor | undefined;
 }
 
 /**
@@ -29,7 +31,11 @@ export function batchLogProbs(
   model: CausalModel,
   weights: Weights,
   inputs: TokenInputs,
-  options: { readonly rematerialize?: boolean; readonly temperature?: number } = {},
+  options: {
+    readonly rematerialize?: boolean;
+    readonly temperature?: number;
+    readonly logSumSquares?: boolean;
+  } = {},
 ): BatchLogProbs {
   const [B, T] = inputs.ids.shape as [number, number];
   const { hidden } = model.forward(weights, {
@@ -42,8 +48,9 @@ export function batchLogProbs(
   const flat = reshape(hidden, [B * T, model.hiddenSize]);
   const labels = reshape(inputs.labels, [B * T]);
   const temperature = options.temperature ?? 1;
-  const { logProbs, entropy, greedy, meanLogits } = tokenLogProbs(flat, head, labels, {
+  const { logProbs, entropy, greedy, meanLogits, logSumSquares } = tokenLogProbs(flat, head, labels, {
     temperature,
+    logSumSquares: options.logSumSquares ?? false,
     ...(model.logitCap === undefined ? {} : { cap: model.logitCap, meanLogits: true }),
   });
   const shape = [B, T];
@@ -55,5 +62,6 @@ export function batchLogProbs(
     entropy: reshape(entropy, shape),
     correct: reshape(cast(equal(greedy, labels), 'float32'), shape),
     meanLogits: reshape(meanLogits === undefined ? meanOfProducts() : mul(meanLogits, temperature), shape),
+    logSumSquares: logSumSquares && reshape(logSumSquares, shape),
   };
 }

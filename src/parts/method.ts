@@ -61,7 +61,10 @@ export interface TrainMethod<S extends ConfigSchema = ConfigSchema, E = unknown>
   /** One line for lists and help. */
   readonly summary: string;
   /** The row type it learns from, as TRL names it. */
-  readonly data: 'language modeling or prompt-completion' | 'preference';
+  readonly data:
+    | 'language modeling or prompt-completion'
+    | 'preference'
+    | 'unpaired preference or preference';
   readonly config: S;
   readonly needs: readonly Role[];
   readonly metrics: readonly MetricDefinition[];

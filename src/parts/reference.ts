@@ -26,7 +26,7 @@ export interface ScoreOptions {
 }
 
 /**
- * Σ over learned tokens of log p(token | those before it), one per sequence.
+ * Σ over learned tokens of log p(token | those before it), one per sequence; masks between 0 and 1 weigh tokens.
  *
  * @returns nats, [examples.length]
  * @throws NumericError naming the first sequence whose log-probability is not finite
@@ -90,12 +90,12 @@ function scoreProgram(model: CausalModel, rows: number, columns: number) {
 /** SHA-256 over the weights and every id and mask: equal hashes mean equal log-probabilities. */
 export function scoreKey(examples: readonly TokenExample[], config: object, parameters: Parameters): string {
   const hash = createHash('sha256');
-  hash.update('sequence-log-probs 1\n').update(JSON.stringify(config));
+  hash.update('sequence-log-probs 2\n').update(JSON.stringify(config));
   const vectors = parameters.frozenBytes === 0 ? [parameters.flat] : Object.values(parameters.arrays());
   for (const { buffer, byteOffset, byteLength } of vectors)
     hash.update(new Uint8Array(buffer, byteOffset, byteLength));
   for (const { ids, mask } of examples) {
-    hash.update(Uint32Array.of(ids.length)).update(Int32Array.from(ids)).update(Uint8Array.from(mask));
+    hash.update(Uint32Array.of(ids.length)).update(Int32Array.from(ids)).update(Float32Array.from(mask));
   }
   return hash.digest('hex');
 }

@@ -15,13 +15,13 @@ import { sliceAxis } from '../../src/graph/ops/shape.ts';
 import { trace } from '../../src/graph/program.ts';
 import type { TensorType } from '../../src/graph/tensor.ts';
 import { tokenLogProbs } from '../../src/graph/token-log-probs.ts';
-import { type LoadedModel, readModel } from '../../src/models/checkpoint.ts';
+import { readModel } from '../../src/models/checkpoint.ts';
 import type { TokenExample } from '../../src/parts/batch.ts';
 import { dpoSigmoidLoss } from '../../src/parts/loss/dpo.ts';
 import { divergences, type PairLossName, pairLosses, sigmoidLoss } from '../../src/parts/loss/preference.ts';
 import { pairwiseStep } from '../../src/parts/step/pairwise.ts';
 import { supervisedStep } from '../../src/parts/step/supervised.ts';
-import type { TrainStep } from '../../src/parts/step/train-step.ts';
+import { closeTo, expectSame, type OnModel, runStep } from '../support/run-step.ts';
 
 const data = new URL('./data/', import.meta.url).pathname;
 const readJson = (name: string): unknown => JSON.parse(readFileSync(join(data, name), 'utf8'));
@@ -31,68 +31,10 @@ interface Row {
   readonly completion: readonly number[];
 }
 
-interface OnModel {
-  readonly loss: number;
-  readonly metrics: Readonly<Record<string, number>>;
-  readonly gradientNorms: Readonly<Record<string, number>>;
-}
-
 const example = ({ prompt, completion }: Row): TokenExample => ({
   ids: [...prompt, ...completion],
   mask: [...prompt.map(() => 0), ...completion.map(() => 1)],
 });
-
-/** Loss, metrics and gradient norms of one batch in float64. */
-async function runStep<E>(
-  { model, parameters }: LoadedModel,
-  step: TrainStep<E>,
-  examples: readonly E[],
-): Promise<OnModel> {
-  const columns = Math.max(...examples.map((one) => step.columns(one)));
-  const types: Record<string, TensorType> = { ...step.types(examples.length, columns) };
-  for (const { name, shape } of parameters.specs) types[name] = { dtype: 'float32', shape };
-  const names = parameters.specs.map(({ name }) => name);
-  const program = trace(types, (inputs) => {
-    const { loss, sums } = step.trace({ model, weights: inputs, rematerialize: false }, inputs);
-    const slopes = gradients(
-      loss,
-      names.map((name) => inputs[name]!),
-    );
-    const norms = slopes.map((slope, index) => [`norm of ${names[index]!}`, sum(mul(slope, slope))] as const);
-    return { loss, ...sums, ...Object.fromEntries(norms) };
-  });
-  const executable = await createInterpreter().compile(program);
-  const outputs = await executable.run({
-    ...parameters.arrays(),
-    ...step.arrays(examples, examples.length, columns),
-  });
-  const totals = Object.fromEntries(
-    Object.entries(outputs).map(([name, tensor]) => [name, Number(tensor.data[0])]),
-  );
-  const weight = examples.reduce((total, one) => total + step.weight(one), 0);
-  return {
-    loss: totals.loss! / weight,
-    metrics: step.summarize(totals),
-    gradientNorms: Object.fromEntries(
-      names.map((name) => [name, Math.sqrt(totals[`norm of ${name}`]!) / weight]),
-    ),
-  };
-}
-
-/** Within `tolerance` of the wanted number, or of 0.1 where that is smaller. */
-function closeTo(given: number | bigint, wanted: number, tolerance: number, name = ''): void {
-  const error = Math.abs(Number(given) - wanted) / Math.max(Math.abs(wanted), 0.1);
-  expect(error, `${name} ${given} for ${wanted}`).toBeLessThanOrEqual(tolerance);
-}
-
-function expectSame(given: OnModel, wanted: OnModel): void {
-  const close = (name: string, a: number, b: number): void => closeTo(a, b, 2e-5, name);
-  close('loss', given.loss, wanted.loss);
-  for (const [name, value] of Object.entries(given.metrics))
-    close(name, value, wanted.metrics[name] ?? Number.NaN);
-  for (const [name, value] of Object.entries(wanted.gradientNorms))
-    close(name, given.gradientNorms[name]!, value);
-}
 
 describe('supervised step', () => {
   const recorded = readJson('sft.json') as {

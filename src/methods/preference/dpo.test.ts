@@ -1,16 +1,11 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { checkGradient, points } from '../../../test/support/gradient-check.ts';
-import { tinyModel } from '../../../test/support/tiny-model.ts';
-import { createRng } from '../../core/rng.ts';
+import { tinyPairs, trainPairs } from '../../../test/support/tiny-pairs.ts';
 import { createInterpreter } from '../../engine/interpreter.ts';
 import { createOrtEngine } from '../../engine/ort/ort-engine.ts';
 import { full } from '../../graph/ops/elementwise.ts';
 import { trace } from '../../graph/program.ts';
 import type { Tensor } from '../../graph/tensor.ts';
-import { adamW } from '../../optim/optimizer.ts';
-import { sequenceLogProbs } from '../../parts/reference.ts';
-import type { PairExample } from '../../parts/step/pairwise.ts';
-import { type MetricRecord, train } from '../../parts/trainer/trainer.ts';
 import { config, dpo, loss } from './dpo.ts';
 
 /** The method's loss of a margin: the rejected completion scores 0. */
@@ -68,76 +63,12 @@ describe('dpo', () => {
   const engine = createOrtEngine({ threads: 1 });
   afterAll(() => engine.dispose());
 
-  /** Pairs over a vocabulary of 24: chosen answers hold token 10 where rejected ones hold token 11. */
-  function pairs(count: number, seed: number, flipped: (row: number) => boolean): PairExample[] {
-    const rng = createRng(seed);
-    return Array.from({ length: count }, (_, row) => {
-      const prompt = [1, 12 + rng.integer(10, row, 0), 12 + rng.integer(10, row, 1)];
-      const answer = (mark: number): PairExample['chosen'] => ({
-        ids: [...prompt, mark, 12 + rng.integer(10, row, 2), 2],
-        mask: [0, 0, 0, 1, 1, 1],
-      });
-      return flipped(row)
-        ? { chosen: answer(11), rejected: answer(10) }
-        : { chosen: answer(10), rejected: answer(11) };
-    });
-  }
-
-  async function heldOutAccuracy(training: PairExample[]): Promise<MetricRecord> {
-    const { model, parameters } = tinyModel(4);
-    const heldOut = pairs(64, 99, () => false);
-    const scored = async (list: PairExample[]): Promise<PairExample[]> => {
-      const sequences = list.flatMap(({ chosen, rejected }) => [chosen, rejected]);
-      const scores = await sequenceLogProbs(sequences, {
-        engine,
-        model,
-        parameters,
-        batchSize: 64,
-        bucket: 8,
-      });
-      return list.map((pair, i) => ({
-        ...pair,
-        reference: { chosen: scores[2 * i]!, rejected: scores[2 * i + 1]! },
-      }));
-    };
-    const examples = await scored(training);
-    const evaluation = await scored(heldOut);
-    const settings = config.parse({ model: '', data: '', beta: 0.5 });
-    const result = await train({
-      engine,
-      model,
-      parameters,
-      step: dpo.build(settings),
-      examples,
-      evaluation,
-      optimizer: adamW({ size: parameters.flat.length }),
-      schedule: () => 3e-3,
-      settings: {
-        batchSize: 32,
-        microBatchSize: 32,
-        evaluationBatchSize: 64,
-        totalSteps: 20,
-        shuffle: true,
-        maxGradNorm: 1,
-        bucket: 8,
-        logEvery: 20,
-        evaluateEvery: 0,
-        saveEvery: 0,
-        gradientCheckpointing: false,
-      },
-      rng: createRng(1),
-      clock: () => 0,
-      hooks: { log: () => {}, progress: () => {}, save: async () => {}, interrupted: () => false },
-    });
-    return result.evaluation;
-  }
-
   it('learns a preference that holds on new prompts; with labels flipped at random it does not', async () => {
-    const learned = await heldOutAccuracy(pairs(128, 7, () => false));
+    const step = () => dpo.build(config.parse({ model: '', data: '', beta: 0.5 }));
+    const learned = await trainPairs(engine, step(), tinyPairs(128, 7));
     expect(learned['eval_rewards/accuracies']).toBeGreaterThan(0.95);
     expect(learned['eval_rewards/margins']).toBeGreaterThan(1);
-    const coin = createRng(3);
-    const shuffled = await heldOutAccuracy(pairs(128, 7, (row) => coin.uniform(row) < 0.5));
+    const shuffled = await trainPairs(engine, step(), tinyPairs(128, 7, 'shuffled'));
     expect(Math.abs(shuffled['eval_rewards/margins']!)).toBeLessThan(0.5 * learned['eval_rewards/margins']!);
   });
 });

@@ -3,6 +3,7 @@
  *
  * @paper   Rafailov et al. 2023, "Direct Preference Optimization: Your Language Model is Secretly a Reward Model"
  *          (arXiv 2305.18290), eq. 7; label smoothing: Mitchell 2023, "A note on DPO with noisy preferences"
+ *          the other losses, weights and divergences name their papers where they are defined
  * @code    eric-mitchell/direct-preference-optimization `trainers.py` `preference_loss`; huggingface/trl v1.16.0
  *          `trl/trainer/dpo_trainer.py` (metric names)
  * @differs 1. AdamW with TRL's learning rate instead of the paper's RMSprop at 5e-7
@@ -11,8 +12,6 @@
 import { z } from 'zod';
 import { field, section } from '../../core/config.ts';
 import { ConfigError } from '../../core/errors.ts';
-import { metric } from '../../core/metrics.ts';
-import { createEncoder, encodeCache, encodeRows } from '../../data/index.ts';
 import {
   alphaDivergence,
   type Divergence,
@@ -23,10 +22,11 @@ import {
   weightedLoss,
 } from '../../parts/loss/preference.ts';
 import { defineMethod, trainMetrics } from '../../parts/method.ts';
-import { cachedSequenceLogProbs } from '../../parts/reference.ts';
-import { type PairExample, pairwiseStep } from '../../parts/step/pairwise.ts';
+import { encodePairs, pairsWithReference } from '../../parts/preference-data.ts';
+import { pairMetrics } from '../../parts/step/pair-metrics.ts';
+import { type PairExample, pairwiseStep, weighTails } from '../../parts/step/pairwise.ts';
 import { trainerFields } from '../../parts/trainer/config.ts';
-import { encodingFields, encodingOptions } from '../../parts/trainer/encoding-fields.ts';
+import { encodingFields } from '../../parts/trainer/encoding-fields.ts';
 
 export const config = z.strictObject({
   ...trainerFields,
@@ -44,7 +44,9 @@ export const config = z.strictObject({
     loss: field(z.array(z.enum(pairLossNames)).min(1).default(['sigmoid']), {
       aliases: ['lossType'],
       placeholder: 'names',
-    }).describe('losses of a pair, by TRL’s names; several are added'),
+    }).describe(
+      'losses of a pair, by TRL’s names; several are added, such as sigmoid,bco_pair,sft with weights 0.8,0.2,1 (MPO)',
+    ),
     lossWeights: field(z.array(z.number()).optional(), { placeholder: 'numbers' }).describe(
       'weight of each loss; default 1',
     ),
@@ -56,6 +58,12 @@ export const config = z.strictObject({
     ).describe('divergence from the reference that the pull is of; the paper’s is the reverse KL'),
     alphaCoefficient: field(z.number().default(0.5), { aliases: ['fAlphaDivergenceCoef'] }).describe(
       'of alpha_divergence: 0 is the forward KL, 1 the reverse KL',
+    ),
+    ldAlpha: field(z.number().min(0).max(1).default(1)).describe(
+      'weight of the tokens of a completion beyond the length of the other one (LD-DPO): below 1 length teaches less',
+    ),
+    useWeighting: field(z.boolean().default(false)).describe(
+      'weigh each pair by how likely the policy finds it (WPO)',
     ),
     discopopTau: field(z.number().positive().default(0.05)).describe('of discopop: sharpness of its change'),
   }),
@@ -113,42 +121,18 @@ export const dpo = defineMethod<typeof config, PairExample>({
   data: 'preference',
   config,
   needs: ['policy', 'reference'],
-  metrics: [
-    ...trainMetrics,
-    metric('rewards/chosen', 'mean β·log(π/π_ref) of chosen completions, nats'),
-    metric('rewards/rejected', 'the same of rejected completions, nats'),
-    metric('rewards/accuracies', 'share of pairs whose chosen reward is the larger'),
-    metric('rewards/margins', 'mean difference of the two rewards, nats'),
-    metric('logps/chosen', 'mean log π of chosen completions, summed over tokens, nats'),
-    metric('logps/rejected', 'the same of rejected completions, nats'),
-    metric('logits/chosen', 'mean logit over chosen tokens and the vocabulary'),
-    metric('logits/rejected', 'the same over rejected tokens'),
-    metric('entropy', 'mean entropy of the predictions at completion tokens, nats'),
-    metric('mean_token_accuracy', 'share of chosen tokens that are the most likely one'),
-  ],
-  encode(rows, { config, tokenizer, encodeFolder }) {
-    const { maxLength, truncation, refused } = config;
-    const options = { maxLength, truncation, ...encodingOptions(config) };
-    const cache = encodeCache(encodeFolder, tokenizer, { preference: options });
-    return encodeRows(rows, createEncoder(tokenizer, options).preference, { refused, cache });
-  },
-  async prepare(pairs, context) {
-    const sequences = pairs.flatMap(({ chosen, rejected }) => [chosen, rejected]);
-    const { scores } = await cachedSequenceLogProbs(sequences, {
-      engine: context.engine,
-      model: context.model,
-      parameters: context.parameters,
-      config: context.modelConfig,
-      folder: context.cacheFolder,
-      batchSize: 2 * context.config.evaluationBatchSize,
-      bucket: 16,
-      onProgress: (done, total) => context.onProgress('reference', done, total),
-    });
-    return pairs.map((pair, index) => ({
-      ...pair,
-      reference: { chosen: scores[2 * index]!, rejected: scores[2 * index + 1]! },
-    }));
-  },
+  metrics: [...trainMetrics, ...pairMetrics('β·log(π/π_ref)')],
+  encode: encodePairs,
+  prepare: (pairs, context) =>
+    pairsWithReference(pairs, (pair) => weighTails(pair, context.config.ldAlpha), context),
   build: (settings) =>
-    pairwiseStep({ beta: settings.beta, loss: loss(settings), divergence: divergence(settings) }),
+    pairwiseStep({
+      beta: settings.beta,
+      loss: loss(settings),
+      divergence: divergence(settings),
+      tailWeight: settings.ldAlpha,
+      onPolicyWeights: settings.useWeighting,
+      ranks: settings.loss.some((name) => name.startsWith('aot')),
+      ...(settings.loss.includes('sft') && { nll: 'completion' }),
+    }),
 });

@@ -2,6 +2,8 @@
  * Losses of a preference pair beside DPO's, each a small function of the pair's scores. A score is log π/π_ref of a completion,
  * or what a divergence makes of it.
  */
+import { ConfigError } from '../../core/errors.ts';
+import { stopGradient } from '../../graph/ops/control.ts';
 import {
   add,
   clamp,
@@ -27,6 +29,20 @@ export interface PairScores {
   /** Their tokens. */
   readonly chosenLength: Tensor;
   readonly rejectedLength: Tensor;
+  /** −log π of the tokens of the chosen side, scaled so that its mean over pairs is the batch's mean per token; where asked for. */
+  readonly nll?: Tensor;
+  /** Margins between sides of equal rank in the batch, nats; where asked for. */
+  readonly ranked?: RankedMargins;
+}
+
+/** Differences of log-ratios that the order of the whole batch pairs up, each with a gradient on one side only; all [B]. */
+export interface RankedMargins {
+  /** (log π(chosen) − log π(rejected)) less that of the reference whose rank is the same. */
+  readonly paired: Tensor;
+  /** log π/π_ref of the chosen side less that of the rejected side of the same rank, which is constant. */
+  readonly chosen: Tensor;
+  /** The same seen from the rejected side: that of the chosen side of the same rank, constant, less its own. */
+  readonly rejected: Tensor;
 }
 
 /** A loss per pair, [B]. */
@@ -130,6 +146,44 @@ export const apoDownLoss =
   (pair) =>
     add(sigmoid(mul(pair.chosen, beta)), sigmoid(mul(margin(pair), -beta)));
 
+/**
+ * DPO's loss on margins of equal rank: the policy's margins as a distribution lie above the reference's.
+ * @source Melnyk et al. 2024, "Distributional Preference Alignment of LLMs via Optimal Transport" (arXiv 2406.05882), paired
+ */
+export const aotLoss =
+  (options: Smoothed): PairLoss =>
+  ({ ranked }) =>
+    dpoSigmoidLoss(asked(ranked, 'aot', 'ranked margins').paired, options);
+
+/**
+ * The same with chosen log-ratios against rejected ones of equal rank. Each side gets its gradient from the pair of its own
+ * rank; the value is counted once.
+ * @source Melnyk et al. 2024, unpaired
+ */
+export const aotUnpairedLoss =
+  (options: Smoothed): PairLoss =>
+  ({ ranked }) => {
+    const { chosen, rejected } = asked(ranked, 'aot_unpaired', 'ranked margins');
+    const other = dpoSigmoidLoss(rejected, options);
+    return add(dpoSigmoidLoss(chosen, options), sub(other, stopGradient(other)));
+  };
+
+/** Mean −log π per token of the chosen side, over all of the batch. @source Pang et al. 2024 (arXiv 2404.19733), eq. 1 */
+export const sftLoss =
+  () =>
+  ({ nll }: PairScores): Tensor =>
+    asked(nll, 'sft', 'the chosen side’s likelihood');
+
+function asked<T>(given: T | undefined, name: string, what: string): T {
+  if (given !== undefined) return given;
+  throw new ConfigError({
+    where: `loss ${name}`,
+    expected: `a step that provides ${what}`,
+    received: 'one that does not',
+    fix: 'Ask for it in the options of `pairwiseStep`',
+  });
+}
+
 /** βh beyond ±20 says nothing more, and its exponential would overflow. */
 const largestExponent = 20;
 
@@ -173,7 +227,7 @@ export interface PairLossOptions extends Smoothed {
   readonly tau: number;
 }
 
-/** The losses by their names in TRL. Its `aot` losses, which sort a batch, and `sft` are not here. */
+/** The losses by their names in TRL. */
 export const pairLosses = {
   sigmoid: sigmoidLoss,
   hinge: hingeLoss,
@@ -187,6 +241,9 @@ export const pairLosses = {
   apo_down: apoDownLoss,
   discopop: discoPopLoss,
   sigmoid_norm: sigmoidNormLoss,
+  aot: aotLoss,
+  aot_unpaired: aotUnpairedLoss,
+  sft: sftLoss,
 } as const satisfies Readonly<Record<string, (options: PairLossOptions) => PairLoss>>;
 
 export type PairLossName = keyof typeof pairLosses;

@@ -54,6 +54,7 @@ const encoders: Readonly<Record<string, string>> = {
   'cli/quickstart/policy.ts': 'prompts',
   'data/encoder.ts': 'rows of data',
   'data/segments.ts': 'rendered conversations of rows',
+  'data/text-encoder.ts': 'rows of data, for encoders',
   'parts/scorer/classifier.ts': 'texts, for a model with a tokenizer of its own',
 };
 

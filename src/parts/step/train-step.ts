@@ -2,6 +2,7 @@
 import type { HostArray } from '../../core/host-tensor.ts';
 import type { Tensor, TensorType } from '../../graph/tensor.ts';
 import type { CausalModel, Weights } from '../../models/causal-model.ts';
+import type { Coupling } from './coupling.ts';
 
 /** The model under training, as traced tensors. */
 export interface TracedPolicy {
@@ -34,6 +35,8 @@ export interface TrainStep<E> {
   /** Numbers for `types(rows, columns)`; missing rows must add nothing to any sum. */
   arrays(examples: readonly E[], rows: number, columns: number): Readonly<Record<string, HostArray>>;
   trace(policy: TracedPolicy, inputs: Readonly<Record<string, Tensor>>): StepSums;
+  /** What the losses of a batch take from all of it; left out, each example's loss is its own. */
+  readonly coupling?: Coupling<E>;
   /** How numbers of micro-batches become one where that is not their sum, by the name in `sums`. */
   readonly combine?: Readonly<Record<string, (a: number, b: number) => number>>;
   /** Metrics from the totals of `sums` over a batch. Names as TRL writes them. */

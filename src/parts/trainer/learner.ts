@@ -6,6 +6,7 @@ import type { Parameters } from '../../nn/parameters.ts';
 import { clipScale, firstNonFinite, globalNorm } from '../../optim/clip.ts';
 import type { Optimizer } from '../../optim/optimizer.ts';
 import { microBatches } from '../batches.ts';
+import { type Coupler, createCoupler } from '../step/coupling.ts';
 import type { TrainStep } from '../step/train-step.ts';
 import { type UpdateCapture, type Watch, watchUpdate } from './learner-watch.ts';
 import { addTotals, createStepRunner, type StepRunner, type Totals } from './programs.ts';
@@ -48,6 +49,7 @@ export interface Update {
 /** A model that learns: its weights change with every update. */
 export interface Learner<E> {
   readonly runner: StepRunner<E>;
+  readonly coupler: Coupler<E>;
   /**
    * Moves the weights against the gradient of (Σ losses) / (Σ weights) over the batch.
    *
@@ -69,10 +71,17 @@ export function createLearner<E>(options: LearnerOptions<E>): Learner<E> {
     rematerialize: settings.gradientCheckpointing,
     programLimit,
   });
+  const coupler = createCoupler(step.coupling, {
+    ...options,
+    batchSize: settings.microBatchSize,
+    bucket: settings.bucket,
+  });
   const gradients = parameters.like();
   return {
     runner,
-    async update(batch, learningRate, where) {
+    coupler,
+    async update(examples, learningRate, where) {
+      const batch = await coupler.complete(examples, true);
       const { totals, weight } = await accumulate(runner, options, batch, gradients);
       const loss = (totals.loss ?? 0) / weight;
       const norm = globalNorm(gradients.flat);
@@ -90,7 +99,10 @@ export function createLearner<E>(options: LearnerOptions<E>): Learner<E> {
       else watchUpdate(options, options.watch, { update, batch, learningRate, where, gradients, apply });
       return update;
     },
-    dispose: () => runner.dispose(),
+    dispose() {
+      runner.dispose();
+      coupler.dispose();
+    },
   };
 }
 

@@ -125,17 +125,19 @@ export async function train<E>(options: TrainOptions<E>): Promise<TrainResult> {
   const perEpoch = stepsPerEpoch(examples.length, settings.batchSize);
   let [step, tokens] = [0, 0];
   const watchdog = options.watch?.watchdog;
+  const running = method.coupling?.running;
   const best = settings.best && trackBest(options.parameters, settings.best);
   const load = (state: TrainerState): void => {
     ({ step, tokens } = state);
     options.optimizer.load(state.optimizer);
     if (state.extra !== undefined) best?.load(state.extra);
     watchdog?.load(state.extra?.numbers ?? {});
+    running?.load(state.extra?.numbers ?? {});
   };
   if (options.resume !== undefined) load(options.resume);
   const stateNow = (): TrainerState => {
     const { numbers = {}, vectors = {} } = best?.state() ?? {};
-    const extra = { numbers: { ...numbers, ...watchdog?.state() }, vectors };
+    const extra = { numbers: { ...numbers, ...watchdog?.state(), ...running?.state() }, vectors };
     return {
       ...{ step, tokens, optimizer: options.optimizer.state() },
       ...(Object.keys(extra.numbers).length > 0 && { extra }),
@@ -146,7 +148,8 @@ export async function train<E>(options: TrainOptions<E>): Promise<TrainResult> {
 
   const evaluateNow = async (): Promise<void> => {
     if (evaluation.length === 0) return;
-    lastEvaluation = prefixed('eval_', await evaluate(learner.runner, method, evaluation, settings));
+    const completed = await learner.coupler.complete(evaluation, false);
+    lastEvaluation = prefixed('eval_', await evaluate(learner.runner, method, completed, settings));
     hooks.log({ step, epoch: step / perEpoch, ...lastEvaluation });
     best?.observe(lastEvaluation, step);
   };
