@@ -14,7 +14,7 @@ export interface SlotCache {
   fill(slot: number, prefill: Arrays, prompt: PromptEntries): void;
   /** Copies the first `length` positions of a slot into another. */
   copy(from: number, to: number, length: number): void;
-  /** Stores the `new.…` outputs [B, K, 1, E] of a decode step at position `lengths[b]` of each slot b. */
+  /** Stores the `new.…` outputs [B, K, T, E] of a decode step from position `lengths[b]` of each slot b on. */
   append(step: Arrays, lengths: BigInt64Array): void;
 }
 
@@ -67,9 +67,10 @@ export function slotCache(
     append(step, lengths) {
       for (const { name, data } of tensors) {
         const source = step[`new.${name}`] as Float32Array;
+        const size = source.length / (lengths.length * K); // T·E
         for (let row = 0; row < lengths.length * K; row++) {
           const at = (row * positions + Number(lengths[Math.floor(row / K)])) * E;
-          for (let e = 0; e < E; e++) data[at + e] = source[row * E + e]!;
+          for (let e = 0; e < size; e++) data[at + e] = source[row * size + e]!;
         }
       }
     },

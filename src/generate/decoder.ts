@@ -4,7 +4,13 @@ import type { Arrays, Binding, Engine, Executable } from '../engine/engine.ts';
 import { createProgramCache, type ProgramCache } from '../engine/program-cache.ts';
 import type { CausalModel } from '../models/causal-model.ts';
 import type { SlotCache } from './cache.ts';
-import { cacheTensorNames, decodeProgram, type PrefillShape, prefillProgram } from './programs.ts';
+import {
+  cacheTensorNames,
+  decodeProgram,
+  type PrefillShape,
+  prefillProgram,
+  verifyProgram,
+} from './programs.ts';
 import { layoutPrompts } from './prompt-layout.ts';
 import { rowViews } from './row.ts';
 import type { RowOutputs } from './sample.ts';
@@ -15,6 +21,8 @@ type Outputs = Readonly<Record<string, HostTensor>>;
 export interface Programs {
   prefill(shape: PrefillShape): Promise<Executable>;
   decode(rows: number, positions: number): Promise<Executable>;
+  /** `tokens` tokens per row at once. */
+  verify(rows: number, tokens: number, positions: number): Promise<Executable>;
   /** Weights to bind: none when they are frozen. */
   readonly weights: Arrays;
   dispose(): void;
@@ -40,6 +48,7 @@ export function createPrograms(
       return cache.get(name, () => prefillProgram(model, shape), options);
     },
     decode: (B, M) => cache.get(`decode ${B}×${M}`, () => decodeProgram(model, B, M), options),
+    verify: (B, T, M) => cache.get(`verify ${B}×${T}×${M}`, () => verifyProgram(model, B, T, M), options),
     dispose: () => cache.dispose(),
   };
 }

@@ -107,12 +107,25 @@ export function prefillProgram(model: CausalModel, shape: PrefillShape): Program
  * for models with `inPlaceCache` (bind it to the memory of the input), and [B, K, 1, E] to be stored at `lengths` for others.
  */
 export function decodeProgram(model: CausalModel, B: number, M: number): Program {
+  return cachedProgram(model, B, 1, M);
+}
+
+/**
+ * T tokens per row, each of which sees those before it. Inputs as of decode, with ids int64 [B, T], `positions` int64 [B, T]
+ * and inverseTemperature [B·T]. Outputs: distributions after every token, [B·T, …], and [B, K, T, E] to be stored.
+ */
+export function verifyProgram(model: CausalModel, B: number, T: number, M: number): Program {
+  return cachedProgram(model, B, T, M);
+}
+
+function cachedProgram(model: CausalModel, B: number, T: number, M: number): Program {
   const shape = [B, model.keyValueHeads, M, model.headSize];
   const types = {
     ...weightTypes(model),
-    ids: long(B, 1),
+    ids: long(B, T),
     lengths: long(B),
-    inverseTemperature: float(B),
+    ...(T === 1 ? {} : { positions: long(B, T) }),
+    inverseTemperature: float(B * T),
     ...Object.fromEntries(cacheTensorNames(model).map((name) => [name, float(...shape)])),
   } as Record<string, TensorType>;
   return trace(types, (inputs) => {
@@ -123,10 +136,10 @@ export function decodeProgram(model: CausalModel, B: number, M: number): Program
     const lengths = inputs['lengths']!;
     const { hidden, cache } = model.forward(inputs, {
       ids: inputs['ids']!,
-      positions: reshape(lengths, [B, 1]),
-      past: { layers, lengths, inPlace: model.inPlaceCache === true },
+      positions: inputs['positions'] ?? reshape(lengths, [B, 1]),
+      past: { layers, lengths, inPlace: T === 1 && model.inPlaceCache === true },
     });
-    const last = reshape(hidden, [B, model.hiddenSize]);
+    const last = reshape(hidden, [B * T, model.hiddenSize]);
     return {
       ...distributions(logitsOf(model, inputs, last), inputs['inverseTemperature']!),
       ...newCache(cache),

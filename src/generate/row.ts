@@ -1,6 +1,7 @@
 /** One completion in the making: draws its tokens, and decides when it ends. */
 import { NumericError } from '../core/errors.ts';
 import type { HostTensor } from '../core/host-tensor.ts';
+import type { ConstraintState } from './constraint/constraint.ts';
 import type { Completion, GenerateOptions, TokenEvent } from './generate.ts';
 import {
   type Draw,
@@ -36,6 +37,8 @@ export interface Row {
   readonly topLogProbs: (readonly TokenLogProb[])[];
   finish: Completion['finish'] | undefined;
   stop: Completion['stop'];
+  /** Where the completion stands in its constraint, if it has one. */
+  state: ConstraintState | undefined;
 }
 
 /** A row without tokens. */
@@ -55,6 +58,7 @@ export function createRow(
     topLogProbs: [],
     finish: undefined,
     stop: undefined,
+    state: options.constraint?.start,
   };
 }
 
@@ -87,10 +91,17 @@ type CommonOptions = Pick<GenerateOptions, 'rng' | 'entropy' | 'topLogProbs' | '
  * Adds the next token to an unfinished row and ends it when it is complete.
  *
  * @param room tokens that still fit into the model's context
+ * @param drawn the token; drawn here when left out
  * @throws NumericError when the model's logits are NaN
  */
-export function extend(row: Row, outputs: RowOutputs, options: CommonOptions, room: number): void {
-  const { token, logProb: samplingLogProb } = draw(row, outputs, options);
+export function extend(
+  row: Row,
+  outputs: RowOutputs,
+  options: CommonOptions,
+  room: number,
+  drawn: Draw = draw(row, outputs, options),
+): void {
+  const { token, logProb: samplingLogProb } = drawn;
   let highest = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < outputs.peaks.length; i++) highest = Math.max(highest, outputs.peaks[i]!);
   const logNormalizer = highest + outputs.logTotal[0]!;
@@ -115,7 +126,9 @@ export function extend(row: Row, outputs: RowOutputs, options: CommonOptions, ro
     row.stop = token;
   } else {
     row.stop = endingText(row, options.decode);
-    if (row.stop !== undefined) row.finish = 'stop';
+    row.state = row.state?.next(token);
+    const complete = row.state?.mayEnd === true && row.state.allowed.length === 0;
+    if (row.stop !== undefined || complete) row.finish = 'stop';
     else if (room <= 1 || row.ids.length >= row.options.maxNewTokens) row.finish = 'length';
   }
   if (options.onToken === undefined) return;
@@ -132,15 +145,19 @@ function draw(row: Row, outputs: RowOutputs, { rng }: CommonOptions): Draw {
   const { options: sampling, ids } = row;
   const plain = isPlain(sampling, ids.length);
   if (plain && sampling.temperature === 0) return { token: greedyByBlock(outputs), logProb: 0 };
-  // Sample 0 has the counters of a generator without samples.
-  const counters = row.sampleIndex === 0 ? [row.key, ids.length] : [row.key, ids.length, row.sampleIndex];
-  const u = sampling.temperature === 0 ? 0 : rng.uniform(...counters);
+  const u = sampling.temperature === 0 ? 0 : rng.uniform(...counters(row, ids.length));
   if (plain) return drawByBlock(outputs, u);
   return drawWithOptions(outputs.logits, u, sampling, {
     prompt: row.prompt,
     ids,
     stopIds: sampling.stopIds,
+    state: row.state,
   });
+}
+
+/** What the draw of a token depends on. Sample 0 has the counters of a generator without samples. */
+export function counters({ key, sampleIndex }: Row, position: number): number[] {
+  return sampleIndex === 0 ? [key, position] : [key, position, sampleIndex];
 }
 
 /** −Σ p log p of a row of logits, nats. */

@@ -1,5 +1,6 @@
 /** Choosing a token from a distribution. */
 import { NumericError } from '../core/errors.ts';
+import { type Constraint, type ConstraintState, keepAllowed } from './constraint/constraint.ts';
 
 export interface SamplingOptions {
   /** 0 takes the most likely token; otherwise the logits are divided by it. */
@@ -22,6 +23,8 @@ export interface SamplingOptions {
   readonly logitBias?: ReadonlyMap<number, number> | undefined;
   /** No stop token is drawn before the completion has this many tokens; 0 by default. */
   readonly minNewTokens?: number | undefined;
+  /** What the completion must be. It ends where nothing may follow; stop tokens are drawn only where it may end. */
+  readonly constraint?: Constraint | undefined;
 }
 
 type Truncation = Pick<SamplingOptions, 'topK' | 'topP' | 'minP' | 'typicalP'>;
@@ -43,6 +46,7 @@ export function isPlain(options: SamplingOptions, made: number): boolean {
     (options.frequencyPenalty ?? 0) === 0 &&
     (options.presencePenalty ?? 0) === 0 &&
     (options.logitBias?.size ?? 0) === 0 &&
+    options.constraint === undefined &&
     (options.minNewTokens ?? 0) <= made
   );
 }
@@ -159,11 +163,13 @@ export interface DrawContext {
   /** The completion so far. */
   readonly ids: readonly number[];
   readonly stopIds: ReadonlySet<number>;
+  /** Where the completion stands in the constraint. */
+  readonly state?: ConstraintState | undefined;
 }
 
 /**
  * Draws a token from logits under all options, in this order: repetition, frequency and presence penalties, bias, forbidden
- * stop tokens, temperature, truncation. Greedy draws have log-probability 0: the distribution is a point.
+ * stop tokens, constraint, temperature, truncation. Greedy draws have log-probability 0: the distribution is a point.
  *
  * @param logits one row, [V]
  * @param u uniform number in [0, 1)
@@ -177,27 +183,62 @@ export function drawWithOptions(
   context: DrawContext,
 ): Draw {
   const scores = adjust(logits, options, context);
-  const highest = peakOf(scores);
-  if (!Number.isFinite(highest)) {
-    throw new NumericError({
-      where: 'drawWithOptions',
-      expected: 'a token with a finite logit',
-      received: `a highest logit of ${highest}`,
-      fix: 'Allow at least one token that is not a stop token; check the weights for NaN',
-    });
-  }
+  const highest = finitePeak(scores);
   if (options.temperature === 0) return { token: scores.indexOf(highest), logProb: 0 };
-  for (let i = 0; i < scores.length; i++) scores[i] = Math.exp((scores[i]! - highest) / options.temperature);
+  const probs = softmax(scores, highest, options.temperature);
+  return drawFrom(probs, truncate(probs, options), u);
+}
+
+/**
+ * The distribution that `drawWithOptions` draws from, [V]: probabilities that sum to 1; a point at temperature 0.
+ *
+ * @throws NumericError when no token is left or a logit is not a number
+ */
+export function samplingDistribution(
+  logits: Float32Array,
+  options: SamplingOptions,
+  context: DrawContext,
+): Float64Array {
+  const scores = adjust(logits, options, context);
+  const highest = finitePeak(scores);
+  if (options.temperature === 0) {
+    const point = new Float64Array(scores.length);
+    point[scores.indexOf(highest)] = 1;
+    return point;
+  }
+  const probs = softmax(scores, highest, options.temperature);
+  const kept = truncate(probs, options);
+  if (kept === undefined) return probs;
+  const total = sumOf(probs, kept);
+  const left = new Float64Array(probs.length);
+  for (const token of kept) left[token] = probs[token]! / total;
+  return left;
+}
+
+/** Probabilities of scores at a temperature, in their place. */
+function softmax(scores: Float64Array, highest: number, temperature: number): Float64Array {
+  for (let i = 0; i < scores.length; i++) scores[i] = Math.exp((scores[i]! - highest) / temperature);
   const total = sumOf(scores, undefined);
   for (let i = 0; i < scores.length; i++) scores[i] = scores[i]! / total;
-  return drawFrom(scores, truncate(scores, options), u);
+  return scores;
+}
+
+function finitePeak(scores: Float64Array): number {
+  const highest = peakOf(scores);
+  if (Number.isFinite(highest)) return highest;
+  throw new NumericError({
+    where: 'drawWithOptions',
+    expected: 'a token with a finite logit',
+    received: `a highest logit of ${highest}`,
+    fix: 'Allow at least one token that is not a stop token; check the weights for NaN',
+  });
 }
 
 /** Logits after penalties, bias and forbidden stop tokens. */
 export function adjust(
   logits: Float32Array,
   options: SamplingOptions,
-  { prompt, ids, stopIds }: DrawContext,
+  { prompt, ids, stopIds, state }: DrawContext,
 ): Float64Array {
   const { repetitionPenalty = 1, frequencyPenalty = 0, presencePenalty = 0, minNewTokens = 0 } = options;
   const scores = Float64Array.from(logits);
@@ -212,7 +253,7 @@ export function adjust(
     for (const token of new Set(ids)) scores[token] = scores[token]! - presencePenalty;
   for (const [token, bias] of options.logitBias ?? []) scores[token] = scores[token]! + bias;
   if (ids.length < minNewTokens) for (const token of stopIds) scores[token] = Number.NEGATIVE_INFINITY;
-  return scores;
+  return state === undefined ? scores : keepAllowed(scores, state, stopIds);
 }
 
 /** The k highest of `values`, in no particular order; of equals at the border, the lowest indices. */

@@ -4,15 +4,10 @@ import type { Binding, Engine } from '../engine/engine.ts';
 import type { CausalModel } from '../models/causal-model.ts';
 import type { Parameters } from '../nn/parameters.ts';
 import { slotCache } from './cache.ts';
+import { checkRequest } from './check-options.ts';
+import { compact, completionOf, groupByPrompt } from './decode-all.ts';
 import { createDecoder, createPrograms, type Decoder } from './decoder.ts';
-import {
-  type Completion,
-  checkRequest,
-  compact,
-  completionOf,
-  type GenerateOptions,
-  groupByPrompt,
-} from './generate.ts';
+import type { Completion, GenerateOptions } from './generate.ts';
 import { createRow, extend, type Row } from './row.ts';
 import type { RowOutputs } from './sample.ts';
 

@@ -1,6 +1,7 @@
 /** Completions of prompts as they come: text pieces, tokens and how each choice ended. */
+import { ConfigError } from '../core/errors.ts';
 import { createRng, type Rng } from '../core/rng.ts';
-import type { RequestOptions, SessionRequest, TokenEvent } from '../generate/index.ts';
+import type { Constraint, RequestOptions, SessionRequest, TokenEvent } from '../generate/index.ts';
 import { invalid } from './errors.ts';
 import type { SamplingBody } from './schemas.ts';
 import { busy, type ServedModel } from './served-model.ts';
@@ -113,7 +114,9 @@ function sessionOptions(
     if (id < model.vocabSize) continue;
     throw invalid(`logit_bias.${id}`, `Token id ${id} is outside the vocabulary of ${model.vocabSize}.`);
   }
+  const constraint = constraintOf(model, body);
   return {
+    ...(constraint === undefined ? {} : { constraint }),
     temperature: body.temperature ?? 1,
     topK: Math.max(body.top_k ?? 0, 0),
     topP: body.top_p ?? 1,
@@ -128,6 +131,39 @@ function sessionOptions(
     stopIds,
     topLogProbs,
   };
+}
+
+/** The constraint that a body asks for, in OpenAI's form or in either of vLLM's. */
+function constraintOf(model: ServedModel, body: SamplingBody): Constraint | undefined {
+  const { response_format: format, structured_outputs: outputs } = body;
+  const json = body.guided_json ?? outputs?.json;
+  const asked = {
+    choice: body.guided_choice ?? outputs?.choice ?? undefined,
+    regex: body.guided_regex ?? outputs?.regex ?? undefined,
+    jsonSchema:
+      (typeof json === 'string' ? parseSchema(json) : json) ??
+      (format?.type === 'json_schema' ? format.json_schema.schema : undefined),
+  };
+  try {
+    return model.constraints(asked);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    const param =
+      format?.type === 'json_schema'
+        ? 'response_format'
+        : outputs == null
+          ? 'guided_json'
+          : 'structured_outputs';
+    throw invalid(asked.choice ? 'guided_choice' : asked.regex ? 'guided_regex' : param, error.message);
+  }
+}
+
+function parseSchema(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw invalid('guided_json', `The schema is not valid JSON: ${(error as Error).message}.`);
+  }
 }
 
 function textStream(model: ServedModel, body: SamplingBody): TextStream {

@@ -1,6 +1,6 @@
 /** Log-probabilities in the two forms of OpenAI's API. */
 import type { TokenLogProb } from '../generate/index.ts';
-import type { Tokenizer } from '../tokenizer/index.ts';
+import { shownBytes, type Tokenizer } from '../tokenizer/index.ts';
 
 interface Scored {
   readonly id: number;
@@ -11,21 +11,14 @@ interface Scored {
 /** JSON has no −Infinity; OpenAI writes this for what cannot be. */
 const finite = (logProb: number): number => Math.max(logProb, -9999);
 
-/** Bytes of a token, also of one that is no text by itself (`<0xE2><0x82>`). */
-function bytesOf(text: string): number[] {
-  if (/^(<0x[0-9A-F]{2}>)+$/.test(text))
-    return Array.from(text.matchAll(/<0x(..)>/g), ([, hex]) => Number.parseInt(hex!, 16));
-  return [...new TextEncoder().encode(text)];
-}
-
 /** An entry of `logprobs.content` of a chat completion, with the token's id. */
 export function chatLogProb(
   tokenizer: Tokenizer,
   { id, logProb, top = [] }: Scored,
 ): Record<string, unknown> {
   const entry = (token: number, value: number): Record<string, unknown> => {
-    const text = tokenizer.tokenText(token);
-    return { token: text, logprob: finite(value), bytes: bytesOf(text), token_id: token };
+    const bytes = [...shownBytes(tokenizer, token)];
+    return { token: tokenizer.tokenText(token), logprob: finite(value), bytes, token_id: token };
   };
   return { ...entry(id, logProb), top_logprobs: top.map((other) => entry(other.id, other.logProb)) };
 }

@@ -6,7 +6,18 @@ const tokenIds = z.array(z.int().min(0)).min(1);
 const stop = z.union([z.string().min(1), z.array(z.string().min(1)).max(16)]).nullish();
 
 /** Fields that would change the meaning of a request, and are not there. */
-const unsupported = ['tools', 'functions', 'suffix', 'audio', 'modalities', 'guided_json', 'guided_regex'];
+const unsupported = [
+  'tools',
+  'functions',
+  'suffix',
+  'audio',
+  'modalities',
+  'guided_grammar',
+  'structural_tag',
+];
+
+const choice = z.array(z.string().min(1)).min(1).max(1000);
+const schemaOrText = z.union([z.string(), z.record(z.string(), z.unknown())]);
 
 const sampling = {
   model: z.string(),
@@ -33,6 +44,21 @@ const sampling = {
   include_stop_str_in_output: z.boolean().nullish(),
   skip_special_tokens: z.boolean().nullish(),
   return_token_ids: z.boolean().nullish(),
+  guided_choice: choice.nullish(),
+  guided_regex: z.string().nullish(),
+  guided_json: schemaOrText.nullish(),
+  structured_outputs: z
+    .strictObject({ choice: choice.nullish(), regex: z.string().nullish(), json: schemaOrText.nullish() })
+    .nullish(),
+  response_format: z
+    .discriminatedUnion('type', [
+      z.looseObject({ type: z.literal('text') }),
+      z.looseObject({
+        type: z.literal('json_schema'),
+        json_schema: z.looseObject({ schema: z.record(z.string(), z.unknown()) }),
+      }),
+    ])
+    .nullish(),
 };
 const samplingSchema = z.looseObject(sampling);
 export type SamplingBody = z.output<typeof samplingSchema>;
@@ -50,7 +76,6 @@ export const chatSchema = z.looseObject({
   max_completion_tokens: z.int().min(1).nullish(),
   logprobs: z.boolean().nullish(),
   top_logprobs: z.int().min(0).max(20).nullish(),
-  response_format: z.looseObject({ type: z.literal('text') }).nullish(),
 });
 export type ChatBody = z.output<typeof chatSchema>;
 

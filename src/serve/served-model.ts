@@ -3,7 +3,7 @@ import type { Rng } from '../core/rng.ts';
 import { createEncoder, type Encoder } from '../data/index.ts';
 import type { Engine } from '../engine/engine.ts';
 import { createProgramCache } from '../engine/program-cache.ts';
-import { mostLikely, type TokenLogProb } from '../generate/index.ts';
+import { mostLikely, type TokenLogProb, textConstraints } from '../generate/index.ts';
 import { createSession, type GeneratorSession } from '../generate/session.ts';
 import { sub } from '../graph/ops/elementwise.ts';
 import { trace } from '../graph/program.ts';
@@ -61,6 +61,8 @@ export interface ServedModel {
   readonly slots: number;
   readonly queue: number;
   readonly rng: Rng;
+  /** Makes constraints over its tokens. */
+  readonly constraints: ReturnType<typeof textConstraints>;
   /** Undefined for models that score. */
   readonly session: GeneratorSession | undefined;
   /** Passes under way and waiting. */
@@ -129,6 +131,7 @@ export function createServedModel(options: ServedModelOptions): ServedModel {
     encoder: createEncoder(tokenizer, { maxLength: maxTokens }),
     hiddenSize: model.hiddenSize,
     vocabSize: model.vocabSize,
+    constraints: textConstraints(tokenizer),
     get passes() {
       return passes;
     },

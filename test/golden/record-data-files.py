@@ -75,6 +75,9 @@ variants = {
         },
     ),
 }
+# With checksums of their pages, dictionaries among them.
+variants["checksums"] = dict(compression="none", row_group_size=35, data_page_size=150, write_page_checksum=True)
+variants["checksums-v2"] = dict(compression="snappy", data_page_version="2.0", write_page_checksum=True)
 for name, options in variants.items():
     pq.write_table(table, folder / f"{name}.parquet", **options)
 

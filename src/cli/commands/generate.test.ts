@@ -254,6 +254,83 @@ describe('heed generate', () => {
     expect((await one()).topLogProbs).toBeUndefined();
   });
 
+  it('searches with beams and keeps the best', async () => {
+    const greedy = await one('--temperature', '0');
+    const { stdout } = await generate([
+      'The cat',
+      '--json',
+      '--beams',
+      '4',
+      '--n',
+      '3',
+      '--length-penalty',
+      '0',
+    ]);
+    const lines = stdout
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line) as Line & { beamScore: number });
+    const sums = lines.map(({ logProbs }) => logProbs.reduce((a, b) => a + b, 0));
+    expect(lines.map(({ beamScore }) => beamScore)).toEqual(
+      [...sums].sort((a, b) => b - a).map((sum) => expect.closeTo(sum, 4)),
+    );
+    expect(sums[0]).toBeGreaterThanOrEqual(greedy.logProbs.reduce((a, b) => a + b, 0));
+    const { code, stderr } = await generate(['a', '--beams', '2', '--best-of', '2']);
+    expect([code, stderr]).toEqual([2, expect.stringContaining('beam search or best-of, not both')]);
+  });
+
+  it('keeps to choices, regular expressions and JSON schemas, for all rows or for one', async () => {
+    const schema = {
+      type: 'object',
+      properties: { ok: { type: 'boolean' }, n: { type: 'integer' } },
+      required: ['ok', 'n'],
+    };
+    writeFileSync(at('schema.json'), JSON.stringify(schema));
+    const data = write('in.jsonl', [
+      { prompt: 'a' },
+      { prompt: 'b', sampling: { choice: ['The cat', 'The dog sat'] } },
+      { prompt: 'c', sampling: { json_schema: { type: 'integer', minimum: 10, maximum: 99 } } },
+      { prompt: 'd', sampling: { regex: '(?:yes|no){2}' } },
+    ]);
+    const flags = ['--data', data, '--json-schema', at('schema.json'), '--max-new-tokens', '60', '--n', '3'];
+    expect((await generate([...flags, '--output', at('out.jsonl')])).code).toBe(0);
+    const texts = linesOf(at('out.jsonl')).map(({ completion }) => completion);
+    for (const text of texts.slice(0, 3))
+      expect(JSON.parse(text)).toEqual({ ok: expect.any(Boolean), n: expect.any(Number) });
+    for (const text of texts.slice(3, 6)) expect(text).toMatch(/^The (cat|dog sat)$/);
+    for (const text of texts.slice(6, 9)) expect(text).toMatch(/^[1-9][0-9]$/);
+    for (const text of texts.slice(9)) expect(text).toMatch(/^(yes|no){2}$/);
+    const both = await generate(['a', '--regex', 'a', '--choice', 'b']);
+    expect([both.code, both.stderr]).toEqual([
+      2,
+      expect.stringContaining('expected one of choice, regex and jsonSchema'),
+    ]);
+    const bad = await generate(['a', '--json-schema', at('none.json')]);
+    expect([bad.code, bad.stderr]).toEqual([
+      2,
+      expect.stringMatching(/none\.json: expected a JSON schema, or a file/),
+    ]);
+  });
+
+  it('guesses without changing greedy completions, by look-up and with a draft model', async () => {
+    const plain = await one('--temperature', '0');
+    for (const flags of [[], ['--draft', join(models, 'text')]]) {
+      const { stdout, stderr } = await generate([
+        'The cat',
+        '--json',
+        '--temperature',
+        '0',
+        '--speculate',
+        '3',
+        ...flags,
+      ]);
+      expect((JSON.parse(stdout) as Line).ids).toEqual(plain.ids);
+      if (flags.length > 0) expect(stderr).toMatch(/"guessed":\d+/);
+    }
+    const { code, stderr } = await generate(['a', '--draft', join(models, 'text')]);
+    expect([code, stderr]).toEqual([2, expect.stringContaining('--draft: expected --speculate')]);
+  });
+
   it('refuses what does not fit, naming the row', async () => {
     const refuses = async (flags: readonly string[], message: RegExp): Promise<void> => {
       const { code, stderr } = await generate(flags);

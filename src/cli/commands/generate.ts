@@ -7,7 +7,7 @@ import { contentHash, createEncoder, loadRows, type Row, toRows } from '../../da
 import { createEngine } from '../../engine/create-engine.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { fingerprint } from '../../generate/fingerprint.ts';
-import { createGenerator } from '../../generate/index.ts';
+import { type BeamOptions, createGenerator, textConstraints } from '../../generate/index.ts';
 import { type LoadedModel, loadModel } from '../../models/index.ts';
 import { readRewardCard } from '../../parts/scorer/reward-card.ts';
 import { rewardModelScorer } from '../../parts/scorer/reward-model-scorer.ts';
@@ -60,6 +60,25 @@ const config = z.strictObject({
     ),
   }),
   ...samplingFields,
+  ...section('Beam search', {
+    beams: field(z.int().positive().optional(), { aliases: ['numBeams'] }).describe(
+      'search with this many continuations at a time instead of sampling, and keep the best n',
+    ),
+    lengthPenalty: field(z.number().default(1)).describe(
+      'finished continuations are ranked by log-probability ÷ length ^ this: above 0 favours long ones',
+    ),
+    earlyStopping: field(z.enum(['false', 'true', 'never']).default('false')).describe(
+      'true ends when as many as beams are finished; false when none that runs ranks above those at its present length; never also at the length it may still reach',
+    ),
+  }),
+  ...section('Speculative decoding', {
+    speculate: field(z.int().min(0).max(64).default(0)).describe(
+      'guess this many tokens at a time and check them in one pass; the distribution of completions stays the same',
+    ),
+    draft: field(z.string().optional(), { placeholder: 'folder' }).describe(
+      'smaller model with the same tokenizer that guesses; default: what prompt and completion say already',
+    ),
+  }),
   ...section('Run', {
     batchSize: field(z.int().positive().default(32)).describe('completions decoded together'),
     seed: field(z.int().min(0).default(0)).describe('seed of the draws'),
@@ -79,6 +98,8 @@ export const command = defineCommand({
     'generate --model runs/sft/model --data prompts.jsonl --output out.jsonl --resume',
     'generate --model runs/sft/model --data prompts.jsonl --n 1 --best-of 8 --reward runs/rm/model',
     'generate --model runs/sft/model "Colors:" --stop \'["\\n\\n", "User:"]\' --logprobs 5',
+    'generate --model runs/sft/model "Sentiment:" --choice \'[" good", " bad"]\'',
+    'generate --model runs/sft/model "A recipe:" --json-schema recipe.json',
   ],
   async run(settings, { output, progress, clock, interruptible }) {
     checkUse(settings);
@@ -89,10 +110,11 @@ export const command = defineCommand({
     });
     const tokenizer = await loadTokenizer(settings.tokenizer ?? settings.model);
     checkTokenizerFits(tokenizer, { vocabSize: loaded.model.vocabSize, where: settings.model });
+    const draft = settings.draft === undefined ? undefined : await loadModel(settings.draft);
     const jobs = createJobs(await readPrompts(settings), settings, loaded, tokenizer);
 
     const engine = await createEngine(settings.threads === undefined ? {} : { threads: settings.threads });
-    const generator = createGenerator({ engine, ...loaded, clock });
+    const generator = createGenerator({ engine, ...loaded, clock, draft });
     let scorer: Scorer | undefined;
     let results: ResultFile | undefined;
     try {
@@ -130,9 +152,12 @@ export const command = defineCommand({
             rng: createRng(settings.seed),
             batchSize: settings.batchSize,
             logprobs: settings.logprobs,
+            search: searchOf(settings),
+            speculate: settings.speculate,
             onTokens: async (count) => {
               tokens += count;
               stage.update(finished, { 'tokens/s': Math.round((1000 * tokens) / (clock() - begin)) });
+              signal.throwIfAborted();
               // The engine runs on this thread: signals come in only when it is given way to.
               if (clock() - paused < 50) return;
               await new Promise((resolve) => setImmediate(resolve));
@@ -156,7 +181,8 @@ export const command = defineCommand({
         progress.note(`${finished} of ${jobs.length} prompts are done${saved}`);
         return 130;
       }
-      stage.update(finished);
+      const { guessed = 0, kept = 0 } = generator.speculated ?? {};
+      stage.update(finished, guessed === 0 ? {} : { guessed, kept });
       stage.end();
       if (results !== undefined) {
         await results.finish();
@@ -174,13 +200,29 @@ export const command = defineCommand({
 });
 
 /** What can be refused before anything is loaded. */
-function checkUse({ prompt, data, output, resume }: Settings): void {
+function checkUse({ prompt, data, output, resume, beams, bestOf, draft, speculate }: Settings): void {
   if ((prompt === undefined) === (data === undefined)) {
     throw new DataError({
       where: 'heed generate',
       expected: 'either a prompt or --data',
       received: prompt === undefined ? 'neither' : 'both',
       fix: 'Write heed generate --model <folder> "text", or name a file of prompts',
+    });
+  }
+  if (draft !== undefined && speculate === 0) {
+    throw new ConfigError({
+      where: '--draft',
+      expected: '--speculate, the tokens to guess at a time',
+      received: 'none',
+      fix: 'Add --speculate 4',
+    });
+  }
+  if (beams !== undefined && bestOf !== undefined) {
+    throw new ConfigError({
+      where: '--beams',
+      expected: 'beam search or best-of, not both',
+      received: '--best-of too',
+      fix: 'Leave one out; --n says how many of the beams are kept',
     });
   }
   if (resume && output === undefined) {
@@ -204,12 +246,37 @@ function createJobs(
   tokenizer: Tokenizer,
 ): Job[] {
   const encoder = createEncoder(tokenizer, { maxLength: model.maxPositions });
+  const constraints = textConstraints(tokenizer);
   return rows.map((row, index) => ({
     index,
     row,
     prompt: encoder.prompt(row),
-    options: rowOptions({ ...samplingOf(settings), ...rowSettings(row) }, tokenizer),
+    options: rowOptions(
+      { ...samplingOf(settings), ...constrained(rowSettings(row), settings) },
+      tokenizer,
+      constraints,
+    ),
   }));
+}
+
+/** A row with a constraint of its own has that alone. */
+function constrained(
+  own: ReturnType<typeof rowSettings>,
+  { choice, regex, jsonSchema }: Settings,
+): ReturnType<typeof rowSettings> {
+  const constraint = { choice: own.choice, regex: own.regex, jsonSchema: own.jsonSchema };
+  const given = Object.values(constraint).some((value) => value !== undefined);
+  return { ...own, ...(given ? constraint : { choice, regex, jsonSchema }) };
+}
+
+/** Beam search where it was asked for. */
+function searchOf({ beams, lengthPenalty, earlyStopping }: Settings): BeamOptions | undefined {
+  if (beams === undefined) return undefined;
+  return {
+    beams,
+    lengthPenalty,
+    earlyStopping: earlyStopping === 'never' ? 'never' : earlyStopping === 'true',
+  };
 }
 
 const samplingOf = (settings: Settings): SamplingSettings =>
@@ -223,7 +290,8 @@ function runOf(
   jobs: readonly Job[],
   { parameters }: LoadedModel,
 ): Record<string, unknown> {
-  const { model, adapter, quantize, n, bestOf, reward, logprobs, seed } = settings;
+  const { model, adapter, quantize, n, bestOf, reward, logprobs, seed, speculate, draft } = settings;
+  const search = searchOf(settings);
   const weights = fingerprint(Object.values(parameters.arrays()) as (Float32Array | Uint8Array)[]);
   const prompts = contentHash(jobs.map(({ prompt, row }) => [prompt.ids, row.columns.sampling ?? null]));
   return {
@@ -236,6 +304,9 @@ function runOf(
     reward,
     logprobs,
     seed,
+    speculate,
+    draft,
+    search,
     ...samplingOf(settings),
     prompts,
   };

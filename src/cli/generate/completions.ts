@@ -3,6 +3,7 @@ import { ConfigError } from '../../core/errors.ts';
 import type { Rng } from '../../core/rng.ts';
 import type { EncodedPrompt, Row } from '../../data/index.ts';
 import {
+  type BeamOptions,
   bestOf,
   type Completion,
   completionText,
@@ -35,6 +36,10 @@ export interface CompleteOptions {
   readonly scorer?: Scorer | undefined;
   /** Likeliest tokens, and the entropy, to tell at each token; none when undefined. */
   readonly logprobs?: number | undefined;
+  /** Beam search instead of sampling. */
+  readonly search?: BeamOptions | undefined;
+  /** Tokens to guess at a time. */
+  readonly speculate?: number | undefined;
   /** Awaited after each step. */
   readonly onTokens: (tokens: number) => Promise<void>;
   /** Awaited with the records of a row, best first. */
@@ -43,7 +48,8 @@ export interface CompleteOptions {
 
 /** Completes all jobs. @throws whatever `onTokens` throws, which ends it */
 export async function completeJobs(jobs: readonly Job[], options: CompleteOptions): Promise<void> {
-  const { generator, tokenizer, rng, batchSize, keep, samples, scorer, logprobs } = options;
+  const { generator, tokenizer, rng, batchSize, keep, samples, scorer, logprobs, search, speculate } =
+    options;
   const [first] = jobs;
   if (first === undefined) return;
   const decode = (ids: readonly number[]): string => tokenizer.decode(ids);
@@ -52,6 +58,8 @@ export async function completeJobs(jobs: readonly Job[], options: CompleteOption
     {
       ...first.options,
       ...{ rng, batchSize, decode, n: samples },
+      ...search,
+      speculate,
       keys: jobs.map(({ index }) => index),
       perPrompt: (at) => jobs[at]!.options,
       onTokens: options.onTokens,
@@ -71,6 +79,7 @@ export async function completeJobs(jobs: readonly Job[], options: CompleteOption
             ...(samples > 1 ? { sample } : {}),
             prompt: job.row.columns.prompt,
             completion: texts[sample]!,
+            ...(search === undefined ? {} : { beamScore: completions[sample]!.score }),
             ...(scorer === undefined ? {} : { score: scores[sample] ?? null }),
             ...tokenFields(completions[sample]!, tokenizer),
           })),

@@ -1,11 +1,12 @@
 /** Settings of sampling: for a whole command, and for single rows of a file. */
+import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { type ConfigField, describeConfig, field, section, unwrap } from '../../core/config.ts';
 import { isRecord } from '../../core/config-errors.ts';
 import { DataError } from '../../core/errors.ts';
 import { foldName, suggest } from '../../core/suggest.ts';
 import type { Row } from '../../data/index.ts';
-import type { RowOptions } from '../../generate/index.ts';
+import type { RowOptions, textConstraints } from '../../generate/index.ts';
 import type { Tokenizer } from '../../tokenizer/index.ts';
 
 /** What a row may set for itself, in its column `sampling`. */
@@ -48,6 +49,15 @@ export const samplingFields = section('Sampling', {
     placeholder: 'id,…',
     aliases: ['stopTokenIds'],
   }).describe('tokens that end a completion, besides the tokenizer’s end-of-text token'),
+  choice: field(z.array(z.string().min(1)).min(1).optional(), { placeholder: 'text,…' }).describe(
+    'the completion is one of these texts',
+  ),
+  regex: field(z.string().optional(), { placeholder: 'pattern' }).describe(
+    'the completion matches this regular expression from beginning to end',
+  ),
+  jsonSchema: field(z.union([z.string(), z.record(z.string(), z.unknown())]).optional(), {
+    placeholder: 'file',
+  }).describe('the completion is JSON of this schema: a file, or the schema itself'),
   ignoreEos: field(z.boolean().default(false)).describe('the end-of-text token does not end a completion'),
 });
 
@@ -99,9 +109,20 @@ export function rowSettings({ columns, where }: Row): Partial<SamplingSettings> 
   return settings;
 }
 
-/** Settings as options of the generator. */
-export function rowOptions(settings: SamplingSettings, tokenizer: Tokenizer): RowOptions {
-  const { stop, ignoreEos, logitBias, stopIds: given, ...rest } = settings;
+/**
+ * Settings as options of the generator.
+ *
+ * @param constraints of the tokenizer
+ * @throws ConfigError for a constraint that cannot be, DataError for a schema that cannot be read
+ */
+export function rowOptions(
+  settings: SamplingSettings,
+  tokenizer: Tokenizer,
+  constraints: ReturnType<typeof textConstraints>,
+): RowOptions {
+  const { stop, ignoreEos, logitBias, stopIds: given, choice, regex, jsonSchema, ...rest } = settings;
+  const schema = typeof jsonSchema === 'string' ? readSchema(jsonSchema) : jsonSchema;
+  const constraint = constraints({ choice, regex, jsonSchema: schema });
   const stopIds = new Set(given);
   if (!ignoreEos && tokenizer.eosId !== undefined) stopIds.add(tokenizer.eosId);
   const stopTexts: string[] = [];
@@ -115,6 +136,23 @@ export function rowOptions(settings: SamplingSettings, tokenizer: Tokenizer): Ro
     ...rest,
     stopIds,
     stopTexts,
+    ...(constraint === undefined ? {} : { constraint }),
     logitBias: new Map(Object.entries(logitBias).map(([id, bias]) => [Number(id), bias])),
   };
+}
+
+/** A schema from its text, or from the file that holds it. */
+function readSchema(text: string): unknown {
+  const isText = text.trimStart().startsWith('{');
+  try {
+    return JSON.parse(isText ? text : readFileSync(text, 'utf8'));
+  } catch (cause) {
+    throw new DataError({
+      where: isText ? 'jsonSchema' : text,
+      expected: 'a JSON schema, or a file of one',
+      received: (cause as Error).message,
+      fix: 'Check the file',
+      cause,
+    });
+  }
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ByteWriter } from 'hyparquet-writer';
@@ -96,6 +96,38 @@ describe('openParquet', () => {
       [1, 2, 3],
       [4, 5, 6],
     ]);
+  });
+
+  it('reads a row group of any size page by page', async () => {
+    const pages = Array.from({ length: 40_000 }, (_, page) => ({
+      values: [page, page + 1, page + 2, page + 3],
+      repetition: [0, 1, 1, 1] as const,
+    }));
+    const bytes = readFileSync(write('large.parquet', pages.length, pages));
+    expect(bytes.length).toBeGreaterThan(1.5e6);
+    let most = 0;
+    let total = 0;
+    const file = await openParquet('large.parquet', {
+      size: bytes.length,
+      async read(start, end) {
+        most = Math.max(most, end - start);
+        total += end - start;
+        return Uint8Array.from(bytes.subarray(start, end));
+      },
+      close: async () => {},
+    });
+    const rows = file.read();
+    expect((await rows.next()).value).toEqual({ a: [0, 1, 2, 3] });
+    expect(total).toBeLessThan(1.2e6);
+    let count = 1;
+    let last: unknown;
+    for await (const row of rows) {
+      last = row;
+      count++;
+    }
+    expect(count).toBe(40_000);
+    expect(last).toEqual({ a: [39_999, 40_000, 40_001, 40_002] });
+    expect(most).toBeLessThan(1.2e6);
   });
 
   it('names row group, column and byte when pages and rows disagree', async () => {

@@ -3,28 +3,21 @@ import { open } from 'node:fs/promises';
 import {
   type DecodedArray,
   type FileMetaData,
-  flatten,
   type ParquetParsers,
   parquetMetadata,
   parquetSchema,
   type RowGroup,
   type SchemaTree,
 } from 'hyparquet';
-import { assembleLists, assembleNested } from 'hyparquet/src/assemble.js';
-import { parquetHeader } from 'hyparquet/src/column.js';
-import { convert, convertWithDictionary, DEFAULT_PARSERS } from 'hyparquet/src/convert.js';
-import { readDataPage, readDataPageV2 } from 'hyparquet/src/datapage.js';
-import { readPlain } from 'hyparquet/src/plain.js';
-import { getMaxRepetitionLevel, getTreePath } from 'hyparquet/src/schema.js';
+import { assembleNested } from 'hyparquet/src/assemble.js';
+import { DEFAULT_PARSERS } from 'hyparquet/src/convert.js';
+import { getTreePath } from 'hyparquet/src/schema.js';
 import { DataError } from '../../core/errors.ts';
-import { checkDataPage, checkDictionary, checkIndexes } from './check-page.ts';
-import { inflatePage } from './inflate.ts';
+import { damaged, named } from './damaged.ts';
+import { readChunk } from './read-chunk.ts';
 import { checkThrift, FileClaimError } from './thrift.ts';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
-type ColumnDecoder = Parameters<typeof readDataPage>[2];
-type PageHeader = ReturnType<typeof parquetHeader>;
 
 /** hyparquet's conversions, but text that is not UTF-8 is an error instead of replacement characters. */
 const parsers: ParquetParsers = {
@@ -67,7 +60,7 @@ export interface ParquetFile {
   readonly rows: number;
   /** Top-level columns. */
   readonly columns: readonly string[];
-  /** Rows from `start` on, one row group in memory at a time; groups before it are not read. */
+  /** Rows from `start` on, a page of each column in memory at a time; row groups before it are not read. */
   read(start?: number): AsyncGenerator<Readonly<Record<string, unknown>>, void, undefined>;
   close(): Promise<void>;
 }
@@ -76,11 +69,12 @@ export interface ParquetFile {
  * Opens a Parquet file: Snappy, gzip, Brotli, Zstandard, LZ4_RAW or no compression; pages of version 1 and 2; all encodings
  * of hyparquet. Numbers of 64 bits become numbers where they are exact and decimal text elsewhere, numbers that are not finite
  * (NaN stands for nothing in pandas) are missing, dates become ISO text; bytes that
- * are not marked as text become text where they are UTF-8. No memory is asked for by a size that the bytes do not prove.
+ * are not marked as text become text where they are UTF-8. No memory is asked for by a size that the bytes do not prove, and
+ * pages whose header has a checksum are compared with it.
  *
  * @param path also the name in errors
  * @param source of the bytes; the file at `path` when left out
- * @throws DataError naming the file, the row group, the column and the byte
+ * @throws DataError naming the file, the row group, the column, the page and the byte
  */
 export async function openParquet(path: string, source?: ByteSource): Promise<ParquetFile> {
   const file = source ?? (await fileSource(path));
@@ -95,9 +89,12 @@ export async function openParquet(path: string, source?: ByteSource): Promise<Pa
         for (const [index, group] of metadata.row_groups.entries()) {
           const count = Number(group.num_rows);
           if (start < first + count) {
-            const columns = await readGroup(file, path, tree, group, index);
-            for (let row = Math.max(0, start - first); row < count; row++) {
-              yield Object.fromEntries(columns.map(({ name, values }) => [name, plain(values[row])]));
+            let at = first;
+            for await (const { count: rows, columns } of readGroup(file, path, tree, group, index)) {
+              for (let row = Math.max(0, start - at); row < rows; row++) {
+                yield Object.fromEntries(columns.map(({ name, values }) => [name, plain(values[row])]));
+              }
+              at += rows;
             }
           }
           first += count;
@@ -192,160 +189,74 @@ function checkSchema({ schema }: FileMetaData): void {
   if (open.length > 0 || schema.length === 0) throw new FileClaimError(0, 'a schema whose end is missing');
 }
 
-interface Column {
-  readonly name: string;
-  readonly values: DecodedArray;
-}
-
-async function readGroup(
+/** Rows of a row group in all columns, some at a time: as many as the pages of every column have completed. */
+async function* readGroup(
   file: ByteSource,
   path: string,
   tree: SchemaTree,
   group: RowGroup,
   index: number,
-): Promise<Column[]> {
-  const count = Number(group.num_rows);
-  const leaves = new Map<string, DecodedArray>();
+): AsyncGenerator<Batch, void, undefined> {
+  const rows = Number(group.num_rows);
+  const where = (column: string): string => `${path}, row group ${index + 1}, column ${column}`;
+  const leaves = new Map<string, Leaf>();
   for (const { meta_data: meta } of group.columns) {
     const { path_in_schema: parts, codec, type } = meta!;
     const name = parts.join('.');
+    const place = where(name);
     const start = Number(chunkStart(meta!));
-    const place = `${path}, row group ${index + 1}, column ${name}`;
     const schemaPath = named(place, start, () => getTreePath(tree, parts));
-    const bytes = await file.read(start, start + Number(meta!.total_compressed_size));
     const element = schemaPath.at(-1)!.element;
     if (leaves.has(name) || element.type !== type) {
       throw damaged(place, start, `values of the type ${type} for a column of ${element.type}`);
     }
-    const decoder: ColumnDecoder = {
-      pathInSchema: parts,
-      type,
-      element,
-      schemaPath,
-      codec,
-      parsers,
-      utf8: false,
-    };
-    leaves.set(name, readChunk(bytes, decoder, count, place, start));
+    const decoder = { pathInSchema: parts, type, element, schemaPath, codec, parsers, utf8: false };
+    const end = start + Number(meta!.total_compressed_size);
+    const read = (from: number, to: number): Promise<Uint8Array> => file.read(from, to);
+    leaves.set(name, { pages: readChunk({ read, start, end, rows, place }, decoder), held: [], from: 0 });
   }
-  return tree.children.map((child) => {
-    const { name } = child.element;
-    return named(`${path}, row group ${index + 1}, column ${name}`, undefined, () => {
-      if (child.children.length > 0) assembleNested(leaves, child, parsers);
-      const values = leaves.get(name);
-      if (values === undefined || values.length !== count) {
-        throw new FileClaimError(0, `${values?.length ?? 'no'} values for ${count} rows`);
+  for (let done = 0; done < rows; ) {
+    let count = rows - done;
+    for (const leaf of leaves.values()) {
+      if (leaf.from === leaf.held.length) {
+        const { value } = await leaf.pages.next();
+        Object.assign(leaf, { held: value ?? [], from: 0 });
       }
-      return { name, values };
-    });
-  });
-}
-
-/** The pages of one column in one row group. */
-function readChunk(
-  bytes: Uint8Array,
-  decoder: ColumnDecoder,
-  rows: number,
-  place: string,
-  start: number,
-): DecodedArray {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const reader = { view, offset: 0 };
-  const chunks: DecodedArray[] = [];
-  let dictionary: DecodedArray | undefined;
-  let seen = 0;
-  // The last row of a list column may go on in further pages.
-  const lists = getMaxRepetitionLevel(decoder.schemaPath) > 0;
-  while (seen < rows || (lists && reader.offset < bytes.length)) {
-    const pageAt = reader.offset;
-    if (pageAt >= bytes.length) throw damaged(place, start + pageAt, `pages of ${seen} rows, not ${rows}`);
-    named(place, start + pageAt, () => {
-      checkThrift(bytes, pageAt);
-      const header = parquetHeader(reader);
-      const { compressed_page_size: size, uncompressed_page_size: inflated } = header;
-      if (!(size >= 0 && inflated >= 0 && reader.offset + size <= bytes.length)) {
-        const left = bytes.length - reader.offset;
-        throw new FileClaimError(0, `a page of ${size} bytes where ${left} are left`);
-      }
-      const page = bytes.subarray(reader.offset, reader.offset + size);
-      reader.offset += size;
-      if (header.type === 'DICTIONARY_PAGE') {
-        dictionary = readDictionary(page, header, decoder);
-        return;
-      }
-      const last = chunks.at(-1);
-      const { values, found } = readValues(page, header, decoder, dictionary, last, rows - seen);
-      if (values !== last && values.length > 0) chunks.push(values);
-      seen += found;
-    });
-  }
-  if (seen !== rows) throw damaged(place, start, `pages of ${seen} rows, not ${rows}`);
-  return flatten(chunks);
-}
-
-function readDictionary(page: Uint8Array, header: PageHeader, decoder: ColumnDecoder): DecodedArray {
-  const count = header.dictionary_page_header?.num_values ?? -1;
-  const bytes = inflatePage(decoder.codec, page, header.uncompressed_page_size);
-  checkDictionary(bytes, count, decoder.element);
-  const reader = { view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), offset: 0 };
-  return convert(readPlain(reader, decoder.type, count, decoder.element.type_length), decoder);
-}
-
-function readValues(
-  page: Uint8Array,
-  header: PageHeader,
-  decoder: ColumnDecoder,
-  dictionary: DecodedArray | undefined,
-  previous: DecodedArray | undefined,
-  rowsDue: number,
-): { values: DecodedArray; found: number } {
-  const { codec, schemaPath } = decoder;
-  const { data_page_header: one, data_page_header_v2: two, uncompressed_page_size: size } = header;
-  let decoded: ReturnType<typeof readDataPage>;
-  let rows: number;
-  const encoding = (header.type === 'DATA_PAGE' ? one : two)?.encoding;
-  if (header.type === 'DATA_PAGE' && one !== undefined) {
-    const bytes = inflatePage(codec, page, size);
-    ({ rows } = checkDataPage({ bytes, count: one.num_values, encoding: one.encoding, rowsDue }, schemaPath));
-    decoded = readDataPage(bytes, one, decoder);
-  } else if (header.type === 'DATA_PAGE_V2' && two !== undefined) {
-    const levelLengths = {
-      repetition: two.repetition_levels_byte_length,
-      definition: two.definition_levels_byte_length,
-    };
-    const levels = levelLengths.repetition + levelLengths.definition;
-    if (
-      !(levelLengths.repetition >= 0 && levelLengths.definition >= 0 && levels <= Math.min(page.length, size))
-    ) {
-      throw new FileClaimError(0, `levels of ${levels} bytes in a page of ${page.length}`);
+      count = Math.min(count, leaf.held.length - leaf.from);
     }
-    const body = page.subarray(levels);
-    const values = two.is_compressed === false ? body : inflatePage(codec, body, size - levels);
-    const bytes = new Uint8Array(levels + values.length);
-    bytes.set(page.subarray(0, levels));
-    bytes.set(values, levels);
-    const claim = {
-      bytes,
-      count: two.num_values,
-      encoding: two.encoding,
-      levelLengths,
-      rowsDue,
-      nulls: two.num_nulls,
-    };
-    ({ rows } = checkDataPage(claim, schemaPath));
-    const plainHeader = { ...header, data_page_header_v2: { ...two, is_compressed: false } };
-    decoded = readDataPageV2(bytes, plainHeader, decoder);
-  } else {
-    throw new FileClaimError(0, `a page of the type ${header.type}`);
+    const ready = new Map<string, DecodedArray>();
+    for (const [name, leaf] of leaves) {
+      ready.set(name, leaf.held.slice(leaf.from, leaf.from + count));
+      leaf.from += count;
+    }
+    done += count;
+    const columns = tree.children.map((child) => {
+      const { name } = child.element;
+      return named(where(name), undefined, () => {
+        if (child.children.length > 0) assembleNested(ready, child, parsers);
+        const values = ready.get(name);
+        if (values === undefined || values.length !== count || count === 0) {
+          throw new FileClaimError(0, `${values?.length ?? 'no'} values for ${count || rows} rows`);
+        }
+        return { name, values };
+      });
+    });
+    yield { count, columns };
   }
-  if (encoding!.endsWith('_DICTIONARY')) checkIndexes(decoded.dataPage, dictionary);
-  const values = convertWithDictionary(decoded.dataPage, dictionary, encoding!, decoder);
-  const output = Array.isArray(previous) ? previous : [];
-  const { definitionLevels, repetitionLevels } = decoded;
-  return {
-    values: assembleLists(output, definitionLevels, repetitionLevels, values, schemaPath),
-    found: rows,
-  };
+  // Pages behind the last row are an error that the reader of a column finds.
+  for (const { pages } of leaves.values()) await pages.next();
+}
+
+/** A column while its row group is read: the rows that its last page gave, and the first that was not passed on. */
+interface Leaf {
+  readonly pages: AsyncGenerator<DecodedArray, void, undefined>;
+  held: DecodedArray;
+  from: number;
+}
+
+interface Batch {
+  readonly count: number;
+  readonly columns: readonly { readonly name: string; readonly values: DecodedArray }[];
 }
 
 /** Dictionaries come before the data; some writers leave their offset out or write 0. */
@@ -370,26 +281,4 @@ function plain(value: unknown): unknown {
   if (Array.isArray(value)) return value.map((entry) => plain(entry) ?? null);
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, plain(entry)]));
-}
-
-/** Runs a decoder; what it throws becomes an error that names the place. */
-function named<T>(place: string, start: number | undefined, run: () => T): T {
-  try {
-    return run();
-  } catch (cause) {
-    if (cause instanceof DataError) throw cause;
-    const message = cause instanceof Error ? cause.message : String(cause);
-    const inner = cause instanceof FileClaimError ? cause.offset : 0;
-    throw damaged(place, start === undefined ? undefined : start + inner, message, cause);
-  }
-}
-
-function damaged(place: string, byte: number | undefined, received: string, cause?: unknown): DataError {
-  return new DataError({
-    where: byte === undefined ? `${place}, footer` : `${place}, byte ${byte}`,
-    expected: 'a Parquet file whose sizes and bytes agree',
-    received,
-    fix: 'Download or write the file again',
-    ...(cause === undefined ? {} : { cause }),
-  });
 }

@@ -51,7 +51,7 @@ type Choice = z.output<typeof choiceSchema>;
  * truncation, no penalties) or greedy, and NaN otherwise.
  *
  * @throws DataError when the server returns no token ids and there is no `encode`, or answers in another form
- * @throws ConfigError for options that a server cannot be asked for: `entropy`, `topLogProbs`
+ * @throws ConfigError for options that a server cannot be asked for: `entropy`, `topLogProbs`, `beams`, `constraint`, `speculate`
  */
 export function createRemoteGenerator(options: RemoteGeneratorOptions): Generator {
   const { client, model, encode, clock = () => 0 } = options;
@@ -90,8 +90,10 @@ export function createRemoteGenerator(options: RemoteGeneratorOptions): Generato
 }
 
 function refuseLocal(options: GenerateOptions): void {
-  if (options.entropy !== true && (options.topLogProbs ?? 0) === 0) return;
-  const name = options.entropy === true ? 'entropy' : 'topLogProbs';
+  const name = (['entropy', 'topLogProbs', 'beams', 'constraint', 'speculate'] as const).find(
+    (key) => options[key],
+  );
+  if (name === undefined) return;
   throw new ConfigError({
     where: `generate(${name})`,
     expected: 'an option that a remote server has',

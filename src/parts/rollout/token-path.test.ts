@@ -53,8 +53,9 @@ const encoders: Readonly<Record<string, string>> = {
   'cli/generate/sampling-fields.ts': 'stop tokens of the command line',
   'cli/quickstart/policy.ts': 'prompts',
   'data/encoder.ts': 'rows of data',
+  'generate/constraint/text-constraints.ts': 'choices that a user allows',
+  'data/text-encoder.ts': 'texts of rows, for encoders and their score heads',
   'data/segments.ts': 'rendered conversations of rows',
-  'data/text-encoder.ts': 'rows of data, for encoders',
   'parts/scorer/classifier.ts': 'texts, for a model with a tokenizer of its own',
 };
 

@@ -1,15 +1,13 @@
 /** One run of an online method, from a resolved configuration to a saved model. */
-import { basename, join } from 'node:path';
-import { createEncoder, encodeRows } from '../../data/index.ts';
+import { basename, dirname, join } from 'node:path';
 import { isLoraModel } from '../../models/lora-model.ts';
-import { checkTokenizerFits, loadTokenizer, type Tokenizer } from '../../tokenizer/index.ts';
+import { checkTokenizerFits, loadTokenizer } from '../../tokenizer/index.ts';
 import { columnBucket } from '../batches.ts';
 import type { OnlineMethod } from '../online-method.ts';
-import type { RolloutPrompt } from '../rollout/rollout.ts';
 import { readRewardCard } from '../scorer/reward-card.ts';
 import { rewardModelScorer } from '../scorer/reward-model-scorer.ts';
 import type { Reward } from '../scorer/weighted-scorer.ts';
-import { readTrainingRows } from './data-fields.ts';
+import { loadPrompts } from './load-prompts.ts';
 import type { OnlineHooks } from './online.ts';
 import { fitOnline } from './online-memory.ts';
 import { loadOnlineModels, type OnlineModels } from './online-models.ts';
@@ -22,7 +20,6 @@ import {
   checkpointsKept,
   fingerprint,
   noteChoice,
-  noteReport,
   type RunContext,
   type RunSummary,
   storedTypes,
@@ -50,7 +47,13 @@ export async function runOnlineTraining(
   { engine, configText, clock, interrupted, observer, opened, onRollouts, env = {} }: OnlineRunContext,
 ): Promise<RunSummary> {
   const started = clock();
-  const { models, tokenizer, prompts, rows, step } = await openOnlineRun(method, config, observer);
+  const folder = config.output ?? join('runs', `${method.id}-${basename(config.model)}`);
+  const { models, tokenizer, prompts, rows, step } = await openOnlineRun(
+    method,
+    config,
+    observer,
+    join(dirname(folder), '.cache'),
+  );
   const { policy, reference, critic, rewardModels } = models;
   const fitted = fitOnline({ models, prompts, step, config });
   if (config.memory !== undefined) noteChoice(fitted, observer);
@@ -66,7 +69,6 @@ export async function runOnlineTraining(
   };
   const scorer = await openRewards(config, rewardOfModel, { env, seed: config.seed });
 
-  const folder = config.output ?? join('runs', `${method.id}-${basename(config.model)}`);
   const run = openRunFolder({
     folder,
     overwrite: config.overwrite,
@@ -132,11 +134,16 @@ export async function runOnlineTraining(
   }
 }
 
-/** Loads and checks everything an online run starts from; nothing is written. */
+/**
+ * Loads and checks everything an online run starts from; no run folder is made.
+ *
+ * @param cacheFolder keeps the encoded prompts of large data sets; none when left out
+ */
 export async function openOnlineRun(
   method: OnlineMethod,
   config: OnlineTrainingConfig,
   observer: RunContext['observer'],
+  cacheFolder?: string,
 ) {
   const models: OnlineModels = await loadOnlineModels(config, {
     critic: method.needs.includes('critic'),
@@ -148,24 +155,8 @@ export async function openOnlineRun(
     vocabSize: policy.model.vocabSize,
     where: config.tokenizer ?? config.model,
   });
-  const { prompts, rows } = await loadPrompts(config, tokenizer, observer);
+  const { prompts, rows } = await loadPrompts(config, tokenizer, observer, cacheFolder);
   const step = method.build(config);
   checkSizes({ step, config, policy, prompts, ...(critic && { critic }) });
   return { models, tokenizer, prompts, rows, step };
-}
-
-async function loadPrompts(
-  config: OnlineTrainingConfig,
-  tokenizer: Tokenizer,
-  observer: RunContext['observer'],
-): Promise<{ prompts: RolloutPrompt[]; rows: number }> {
-  const rows = await readTrainingRows(config, observer.note);
-  const { maxLength, truncation, refused } = config;
-  const encoder = createEncoder(tokenizer, { maxLength, truncation });
-  const { examples, report } = encodeRows(rows, (row) => ({ ...encoder.prompt(row), row }), { refused });
-  noteReport(report, maxLength, observer);
-  return {
-    prompts: examples.map(({ ids, row }) => ({ ids, row, text: tokenizer.decode(Array.from(ids)) })),
-    rows: rows.length,
-  };
 }

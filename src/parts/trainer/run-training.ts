@@ -61,7 +61,7 @@ export interface RunSummary {
 }
 
 /** Encoded rows are kept from so many rows on; fewer are encoded in less time than one notices. */
-const cachedRows = 2000;
+export const cachedRows = 2000;
 
 /**
  * Loads model, tokenizer and data, trains, and writes the run folder.

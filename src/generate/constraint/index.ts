@@ -1,0 +1,6 @@
+export * from './choice.ts';
+export type { Constraint, ConstraintState } from './constraint.ts';
+export * from './json-schema.ts';
+export * from './regex.ts';
+export * from './text-constraints.ts';
+export * from './token-trie.ts';
