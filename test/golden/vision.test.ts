@@ -191,7 +191,7 @@ describe('what does not fit', () => {
       'a layer from -3 to 2, received 3',
     );
     expect(() => buildMultimodal({ ...config, image_token_index: 24 })).toThrow('a token below 24');
-    expect(() => buildModel(config)).toThrow('It sees pictures: load it with loadMultimodal');
+    expect(() => buildModel(config)).toThrow('It sees pictures: no command takes it, loadMultimodal does');
     expect(() => buildVision(config)).toThrow(
       'expected siglip_vision_model, a vision encoder, received "llava"',
     );

@@ -86,7 +86,9 @@ export async function* readChunk(
     const { header, length } = await readHeader(window, where);
     window.skip(length);
     const { compressed_page_size: size, uncompressed_page_size: inflated } = header;
-    if (!(size >= 0 && inflated >= 0 && size <= window.left())) {
+    // A damaged header can hold a 64-bit integer here, which comes as a BigInt.
+    const counts = Number.isInteger(size) && Number.isInteger(inflated);
+    if (!(counts && size >= 0 && inflated >= 0 && size <= window.left())) {
       throw damaged(where, pageAt, `a page of ${size} bytes where ${window.left()} are left`);
     }
     const page = (await window.bytes(size)).subarray(0, size);
