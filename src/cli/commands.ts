@@ -109,6 +109,16 @@ export const commands: readonly CommandRecord[] = [
     },
   },
   {
+    name: 'raft',
+    summary: 'reward-ranked fine-tuning: sample, keep the best of each prompt, imitate it (best-of-n)',
+    group: 'Train',
+    trains: true,
+    load: async () => {
+      const { raft } = await import('../methods/supervised/raft.ts');
+      return (await import('./online-command.ts')).onlineCommand(raft) as unknown as CommandModule;
+    },
+  },
+  {
     name: 'grpo',
     summary: 'group relative policy optimization: completions of a prompt compete; no critic',
     group: 'Train',

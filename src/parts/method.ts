@@ -79,6 +79,8 @@ export interface TrainMethod<S extends ConfigSchema = ConfigSchema, E = unknown>
   /** Work on the examples before training: packing, reference log-probabilities. */
   prepare?(examples: readonly E[], context: PrepareContext<z.output<S>>): Promise<readonly E[]>;
   build(config: z.output<S>): TrainStep<E>;
+  /** The model as it is trained, with noise or the like. Default: as loaded. */
+  trained?(model: CausalModel, config: z.output<S>): CausalModel;
   /** Measurements of the trained model, and files to save beside it. */
   finish?(context: FinishContext<z.output<S>>): Promise<Finish>;
 }

@@ -5,8 +5,7 @@
     python test/golden/record-preference.py older
 
 The trainers' own loss functions run on a stand-in for the trainer: policy `llama-plain`, reference `llama-biases`, float32. BCO is
-no longer in the pinned TRL: its function is cut out of TRL 0.24.0 and run on given numbers. The generalised Jensen-Shannon
-divergence of GKD runs on given logits.
+no longer in the pinned TRL: its function is cut out of TRL 0.24.0 and run on given numbers.
 
 Writes data/preference.json. Needs data/llama-plain and data/llama-biases (record-llama.py).
 """
@@ -23,7 +22,6 @@ import torch
 import trl
 from transformers import LlamaForCausalLM
 from trl.experimental.cpo.cpo_trainer import CPOTrainer
-from trl.experimental.gkd.gkd_trainer import GKDTrainer
 from trl.experimental.orpo.orpo_trainer import ORPOTrainer
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.kto_trainer import KTOTrainer
@@ -158,23 +156,6 @@ def record_bco(older):
     return {"version": "trl 0.24.0", "beta": 0.1, "batches": batches}
 
 
-def record_jsd():
-    generator = torch.Generator().manual_seed(5)
-    draw = lambda: torch.randn(1, 4, 6, generator=generator, dtype=torch.float64).mul(200).round().div(100)
-    student, teacher = draw(), draw()
-    student[0, 3] = torch.tensor([40.0, 0, 0, 0, 0, -40.0])  # saturated, against a teacher that disagrees
-    labels = torch.tensor([[1, -100, 2, 0]])
-    cases = []
-    for beta in (0.0, 0.1, 0.5, 0.9, 1.0):
-        for temperature in (1.0, 2.0):
-            given = student.clone().requires_grad_()
-            loss = GKDTrainer.generalized_jsd_loss(given, teacher, labels, beta=beta, temperature=temperature)
-            loss.backward()
-            cases.append({"beta": beta, "temperature": temperature, "loss": rounded(loss.item(), 12),
-                          "gradient": rounded(given.grad[0], 12)})
-    return {"student": rounded(student[0]), "teacher": rounded(teacher[0]), "mask": [1, 0, 1, 1], "cases": cases}
-
-
 write_json(DATA / "preference.json", {
     "versions": versions(trl), "pairs": [{"prompt": p, "chosen": c, "rejected": r} for p, c, r in PAIRS],
     "mismatched": MISMATCHED,
@@ -191,5 +172,4 @@ write_json(DATA / "preference.json", {
         {"loss": "ipo", "beta": 0.2, "cpoAlpha": 0.0})],
     "simpo": [record_reference_free(CPOTrainer, **case, loss="simpo", cpoAlpha=0.0) for case in (
         {"beta": 2.0, "gamma": 1.0}, {"beta": 2.0, "gamma": 1.0, "alpha": 0.25})],
-    "jsd": record_jsd(),
 })

@@ -2,7 +2,7 @@
  * Supervised fine-tuning: maximum likelihood of demonstrations.
  *
  * @paper   Ouyang et al. 2022, "Training language models to follow instructions with human feedback" (arXiv 2203.02155),
- *          section 3.5, step 1; packing with kept-apart segments: Krell et al. 2021 (arXiv 2107.02027)
+ *          section 3.5, step 1; noise on embeddings: Jain et al. 2023 (arXiv 2310.05914); packing with kept-apart segments: Krell et al. 2021 (arXiv 2107.02027)
  * @code    huggingface/trl v1.16.0 `trl/trainer/sft_trainer.py` (column types, defaults, metric names)
  * @differs 1. prompt and completion are tokenised apart, so the border never falls inside a token
  *          2. packed examples never attend to each other, and their positions start again
@@ -10,7 +10,9 @@
 import { z } from 'zod';
 import { field, section } from '../../core/config.ts';
 import { metric } from '../../core/metrics.ts';
+import { createRng } from '../../core/rng.ts';
 import { createEncoder, encodeCache, encodeRows, packExamples } from '../../data/index.ts';
+import { withEmbeddingNoise } from '../../models/neftune.ts';
 import type { TokenExample } from '../../parts/batch.ts';
 import { defineMethod, trainMetrics } from '../../parts/method.ts';
 import { supervisedStep } from '../../parts/step/supervised.ts';
@@ -26,6 +28,9 @@ export const config = z.strictObject({
     ),
     appendEos: field(z.boolean().default(true)).describe(
       'end texts and completions with the end-of-text token',
+    ),
+    neftuneNoiseAlpha: field(z.number().min(0).default(0)).describe(
+      'noise on embeddings in training, uniform within ± alpha/√(tokens of a row · width) (NEFTune; 5 is usual); 0: none',
     ),
     packing: field(z.boolean().default(false)).describe(
       'several examples per row of maxLength tokens, kept apart: less padding, one row counts as one example of batchSize',
@@ -55,6 +60,8 @@ export const sft = defineMethod<typeof config, TokenExample>({
   async prepare(examples, { config: { packing, maxLength } }) {
     return packing ? packExamples(examples, maxLength) : examples;
   },
+  trained: (model, { neftuneNoiseAlpha, seed }) =>
+    withEmbeddingNoise(model, neftuneNoiseAlpha, createRng(seed).split('neftune')),
   // The mean over all learned tokens of a batch, as TRL: long examples weigh more than short ones.
   build: ({ packing }) => supervisedStep({ aggregation: 'token-mean', packed: packing }),
 });

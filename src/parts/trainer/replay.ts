@@ -84,7 +84,9 @@ async function learnerOf(
 ): Promise<ModelWithParameters & { readonly step: TrainStep<unknown> }> {
   if (method.kind === 'train') {
     const { loaded } = await loadTrained(method, config);
-    return { ...loaded, step: method.build(config) };
+    // The batch carries what its losses took from it.
+    const { coupling: _, ...step } = method.build(config);
+    return { ...loaded, model: method.trained?.(loaded.model, config) ?? loaded.model, step };
   }
   const models = await loadOnlineModels(
     config,

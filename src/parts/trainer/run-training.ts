@@ -142,7 +142,7 @@ export async function runTraining(
   let saved = '';
   const result = await train({
     engine,
-    model,
+    model: method.trained?.(model, config) ?? model,
     parameters,
     step,
     examples: trainingExamples,
