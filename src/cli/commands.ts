@@ -30,6 +30,12 @@ export const commands: readonly CommandRecord[] = [
     load: async () => (await import('./commands/eval.ts')).command,
   },
   {
+    name: 'eval-rm',
+    summary: 'judge a reward model on preferences: accuracy by category, calibration',
+    group: 'Look',
+    load: async () => (await import('./commands/eval-rm.ts')).command,
+  },
+  {
     name: 'inspect',
     summary: 'show what a data set holds, and with a model its tokens, masks and cuts',
     group: 'Look',
@@ -97,6 +103,20 @@ export const commands: readonly CommandRecord[] = [
     group: 'Train',
     trains: true,
     load: async () => trainModule((await import('../methods/reward/bt-rm.ts')).btRm),
+  },
+  {
+    name: 'regression-rm',
+    summary: 'reward model on ratings of one or more attributes (mean squared error)',
+    group: 'Train',
+    trains: true,
+    load: async () => trainModule((await import('../methods/reward/regression-rm.ts')).regressionRm),
+  },
+  {
+    name: 'prm',
+    summary: 'process reward model on solutions whose steps are labelled right or wrong',
+    group: 'Train',
+    trains: true,
+    load: async () => trainModule((await import('../methods/reward/prm.ts')).prm),
   },
   {
     name: 'ppo',

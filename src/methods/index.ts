@@ -12,5 +12,7 @@ export { kto } from './preference/kto.ts';
 export { orpo } from './preference/orpo.ts';
 export { simpo } from './preference/simpo.ts';
 export { btRm } from './reward/bt-rm.ts';
+export { prm } from './reward/prm.ts';
+export { regressionRm } from './reward/regression-rm.ts';
 export { raft } from './supervised/raft.ts';
 export { sft } from './supervised/sft.ts';

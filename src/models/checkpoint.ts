@@ -98,6 +98,12 @@ export function readModel(path: string, { adapter, ...options }: ReadOptions = {
   return readPlainModel(path, options);
 }
 
+/** Names that transformers gives the numbers of a head. */
+function labelsOf({ parameters }: CausalModel): string[] {
+  const outputs = parameters.find(({ name }) => name === SCORE_WEIGHT)?.shape[0] ?? 1;
+  return Array.from({ length: outputs }, (_, index) => `LABEL_${index}`);
+}
+
 function putAdapter(base: LoadedModel, folder: string): LoadedModel {
   if (isLoraModel(base.model)) {
     throw new ConfigError({
@@ -113,7 +119,7 @@ function putAdapter(base: LoadedModel, folder: string): LoadedModel {
     ...base,
     ...adapted,
     // An adapter of a classifier brings the head that a language model lacks.
-    ...(scored ? { config: scoreConfig(base.config, {}) } : {}),
+    ...(scored ? { config: scoreConfig(base.config, {}, { labels: labelsOf(adapted.model) }) } : {}),
     source: folder,
   };
 }

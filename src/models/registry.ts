@@ -15,7 +15,7 @@ import { modernbert, modernbertConfig } from './modernbert.ts';
 import { phi3, phi3Config } from './phi3.ts';
 import { qwen2, qwen2Config } from './qwen2.ts';
 import { qwen3, qwen3Config } from './qwen3.ts';
-import { hasScoreHead, scoreModel, scoreOutputs } from './score-model.ts';
+import { hasScoreHead, hasTokenHead, scoreModel, scoreOutputs } from './score-model.ts';
 import { siglipVision, siglipVisionConfig, type VisionModel } from './siglip.ts';
 
 interface Architecture<M> {
@@ -86,7 +86,7 @@ export function buildModel(config: Readonly<Record<string, unknown>>, where = 'c
     });
   }
   const trunk = known.build(config, where);
-  return hasScoreHead(config) ? scoreModel(trunk, scoreOutputs(config)) : trunk;
+  return hasScoreHead(config) || hasTokenHead(config) ? scoreModel(trunk, scoreOutputs(config)) : trunk;
 }
 
 /** What to do with a model that is no language model. */

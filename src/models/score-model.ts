@@ -13,11 +13,19 @@ import type { LoadedModel, RawConfig } from './checkpoint.ts';
 /** Name of the head's weight, [A, D]. */
 export const SCORE_WEIGHT = 'score.weight';
 const SUFFIX = 'ForSequenceClassification';
+const PER_TOKEN_SUFFIX = 'ForTokenClassification';
+
+const hasArchitecture = ({ architectures }: RawConfig, suffix: string): boolean =>
+  Array.isArray(architectures) && architectures.some((name) => String(name).endsWith(suffix));
 
 /** Whether config.json describes a model with a score head. */
 export function hasScoreHead(config: RawConfig): boolean {
-  const { architectures } = config;
-  return Array.isArray(architectures) && architectures.some((name) => String(name).endsWith(SUFFIX));
+  return hasArchitecture(config, SUFFIX);
+}
+
+/** Whether config.json describes a model with a head that is read at tokens of the sequence, as of process rewards. */
+export function hasTokenHead(config: RawConfig): boolean {
+  return hasArchitecture(config, PER_TOKEN_SUFFIX);
 }
 
 /** Numbers per sequence of a config.json: `num_labels`, or the entries of `id2label`; 2 when neither is there, as transformers. */
@@ -142,23 +150,38 @@ export interface SpecialIds {
   readonly eosId?: number | undefined;
 }
 
+/** What the numbers of a head are. */
+export interface ScoreTask {
+  /** A name for each number of the head. */
+  readonly labels: readonly string[];
+  /** The head is read at tokens of the sequence, not at its end. */
+  readonly perToken?: boolean;
+}
+
 /**
- * config.json of a score model with one output, from that of a language model: other keys are kept.
+ * config.json of a score model, of one output unless `task` says otherwise, from that of a language model: other keys are
+ * kept.
  *
  * transformers reads the score at the last id that is not `pad_token_id`. Where that were the end-of-text token, it would
  * step over the token that carries the score; the beginning-of-text token, which ends no sequence, is named instead.
  */
-export function scoreConfig(config: RawConfig, { padId, bosId, eosId }: SpecialIds): RawConfig {
+export function scoreConfig(
+  config: RawConfig,
+  { padId, bosId, eosId }: SpecialIds,
+  { labels, perToken = false }: ScoreTask = { labels: ['LABEL_0'] },
+): RawConfig {
   const { architectures } = config;
   const name = Array.isArray(architectures) ? String(architectures[0]) : 'LlamaForCausalLM';
   const { pad_token_id: stored, ...rest } = config;
   const padding = [stored, padId, bosId].find((id) => typeof id === 'number' && id !== eosId);
   return {
     ...rest,
-    architectures: [name.replace(/(LMHeadModel|Model|For[A-Z]\w*)$/, '') + SUFFIX],
-    num_labels: 1,
-    id2label: { 0: 'LABEL_0' },
-    label2id: { LABEL_0: 0 },
+    architectures: [
+      name.replace(/(LMHeadModel|Model|For[A-Z]\w*)$/, '') + (perToken ? PER_TOKEN_SUFFIX : SUFFIX),
+    ],
+    num_labels: labels.length,
+    id2label: Object.fromEntries(labels.entries()),
+    label2id: Object.fromEntries(labels.map((label, index) => [label, index])),
     ...(padding === undefined ? {} : { pad_token_id: padding }),
   };
 }

@@ -49,7 +49,7 @@ export interface ForwardKind<E> {
   arrays(examples: readonly E[], rows: number, columns: number): Record<string, HostArray>;
   /** [rows, numbers per row] */
   trace(weights: Weights, inputs: Readonly<Record<string, Tensor>>): Tensor;
-  /** Numbers of an example that count, from the front of its row. */
+  /** Numbers of an example that count, from the front of its row; all where it says more than there are. */
   length(example: E): number;
 }
 
@@ -90,7 +90,7 @@ export function createForward<E>(
         const data = out!.data as Float32Array;
         const width = data.length / rows;
         part.forEach(({ example, index }, row) => {
-          results[index] = data.slice(row * width, row * width + kind.length(example));
+          results[index] = data.slice(row * width, row * width + Math.min(width, kind.length(example)));
         });
         done += part.length;
         onProgress?.(done, examples.length);
@@ -153,18 +153,15 @@ export function valueForward(options: ForwardOptions): Forward<TokenExample> {
   );
 }
 
-/** The first number of a score model for each sequence, read at its last token. */
+/** The numbers [A] of a score model for each sequence, read at its last token; a reward model has one. */
 export function scoreForward(options: ForwardOptions): Forward<ArrayLike<number>> {
   return createForward<ArrayLike<number>>(
     {
       columns: ({ length }) => length,
       types: sequenceTypes,
       arrays: sequenceArrays,
-      trace: (weights, inputs) => {
-        const scores = scoreSequences(options.model, weights, inputs as unknown as SequenceInputs); // [B, A]
-        return reshape(sliceAxis(scores, 1, 0, 1), [scores.shape[0]!, 1]);
-      },
-      length: () => 1,
+      trace: (weights, inputs) => scoreSequences(options.model, weights, inputs as unknown as SequenceInputs), // [B, A]
+      length: () => Number.POSITIVE_INFINITY,
     },
     options,
   );

@@ -63,8 +63,10 @@ export interface TrainMethod<S extends ConfigSchema = ConfigSchema, E = unknown>
   /** The row type it learns from, as TRL names it. */
   readonly data:
     | 'language modeling or prompt-completion'
+    | 'prompt-completion'
     | 'preference'
-    | 'unpaired preference or preference';
+    | 'unpaired preference or preference'
+    | 'stepwise supervision';
   readonly config: S;
   readonly needs: readonly Role[];
   readonly metrics: readonly MetricDefinition[];

@@ -23,6 +23,8 @@ import { bradleyTerryLoss } from '../../src/parts/loss/bradley-terry.ts';
 import { policyClipLoss } from '../../src/parts/loss/policy-clip.ts';
 import { valueClipLoss } from '../../src/parts/loss/value-clip.ts';
 import { klReward } from '../../src/parts/reward/kl-reward.ts';
+import { stepForward } from '../../src/parts/scorer/process-scorer.ts';
+import { processStep, type SteppedSequence } from '../../src/parts/step/process.ts';
 import { rewardModelStep } from '../../src/parts/step/reward-model.ts';
 import { createStepRunner } from '../../src/parts/trainer/programs.ts';
 
@@ -89,6 +91,33 @@ describe('reward model', () => {
       for (const [name, value] of Object.entries(metrics)) expect(summary[name], name).toBeCloseTo(value, 5);
     },
   );
+});
+
+describe('process reward model', () => {
+  const recorded = readJson<{
+    examples: SteppedSequence[];
+    loss: number;
+    headGradient: number[];
+    probabilities: number[][];
+  }>('llama-prm/recorded.json');
+  const { model, parameters } = readModel(join(data, 'llama-prm'));
+  const engine = createInterpreter();
+
+  it('loads a token classifier of transformers and gives its probabilities, loss and gradient of the head', async () => {
+    const forward = stepForward({ engine, model, parameters, batchSize: 3, bucket: 16 });
+    const probabilities = await forward.run(recorded.examples);
+    expectClose(probabilities.flat(), [recorded.probabilities.flat()], 1e-5);
+    const runner = createStepRunner(engine, model, parameters, processStep(), {
+      rematerialize: false,
+      programLimit: 1,
+    });
+    // A row more than there are examples: padding must change nothing.
+    const batch = { examples: recorded.examples, rows: 4, columns: 12 };
+    const gradient = parameters.like();
+    const { loss } = await runner.accumulate(batch, 1 / 6, gradient, { step: 0, microBatch: 0 });
+    expect(loss! / 6).toBeCloseTo(recorded.loss, 5);
+    expectClose(gradient.view('score.weight'), [recorded.headGradient], 1e-5);
+  });
 });
 
 describe('ppo', () => {

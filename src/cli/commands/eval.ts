@@ -10,8 +10,7 @@ import type { Engine } from '../../engine/engine.ts';
 import { type Estimate, estimateMean, groupRows } from '../../eval/index.ts';
 import { createGenerator } from '../../generate/index.ts';
 import { loadModel } from '../../models/index.ts';
-import { readRewardCard } from '../../parts/scorer/reward-card.ts';
-import { rewardModelScorer } from '../../parts/scorer/reward-model-scorer.ts';
+import { openRewardModel } from '../../parts/scorer/open-reward-model.ts';
 import { type ScoreItem, scoreAll } from '../../parts/scorer/scorer.ts';
 import type { PartScore, Reward } from '../../parts/scorer/weighted-scorer.ts';
 import { openRewards, rewardFields, rewardSources } from '../../parts/trainer/reward-fields.ts';
@@ -156,16 +155,12 @@ async function modelRewards(
   const loaded = new Map<string, Awaited<ReturnType<typeof loadModel>>>();
   for (const source of rewardSources(settings))
     if (source.kind === 'model') loaded.set(source.folder, await loadModel(source.folder));
-  const { eosId } = await loadTokenizer(settings.model);
-  return (folder, name) => {
-    const { model, parameters } = loaded.get(folder)!;
-    const card = readRewardCard(folder);
-    return rewardModelScorer({
-      ...{ name, engine, model, parameters, batchSize: settings.batchSize, bucket: 16 },
-      ...(card !== undefined && { card }),
-      ...(eosId !== undefined && { eosId }),
+  const tokenizer = await loadTokenizer(settings.model);
+  return (folder, name) =>
+    openRewardModel({
+      ...{ folder, name, engine, tokenizer, loaded: loaded.get(folder)! },
+      ...{ batchSize: settings.batchSize, bucket: 16, appendStop: true },
     });
-  };
 }
 
 /** Mean over what could be scored, with a bootstrap interval; no mean where nothing could. */

@@ -37,6 +37,55 @@ const cardSchema = z.object({
       eceAtTemperature: z.number(),
     })
     .optional(),
+  /** Figures of `heed eval-rm` by the name of the data: accuracy by group, temperature, calibration error. */
+  benchmarks: z
+    .record(
+      z.string(),
+      z.object({
+        accuracy: z.record(
+          z.string(),
+          z.object({ pairs: z.int(), mean: z.number(), low: z.number(), high: z.number() }),
+        ),
+        temperature: z.number().positive(),
+        ece: z.number(),
+        eceAtTemperature: z.number(),
+      }),
+    )
+    .optional(),
+  /** Of a model that regresses on ratings: what each number of its head is. −1 and 1 are the ends of the scale. */
+  attributes: z
+    .array(
+      z.object({
+        name: z.string(),
+        /** In the score: Σ weight · rating. */
+        weight: z.number(),
+        lowest: z.number(),
+        highest: z.number(),
+        /** Completions with this rating that the figures are of; held out, or trained on. */
+        rated: z.int(),
+        heldOut: z.boolean(),
+        mae: z.number(),
+        pearson: z.number().optional(),
+        spearman: z.number().optional(),
+      }),
+    )
+    .min(1)
+    .optional(),
+  /** Of a process reward model: how completions are cut into steps and their probabilities made one score. */
+  process: z
+    .object({
+      separator: z.string().min(1),
+      aggregate: z.enum(['min', 'product', 'last', 'mean']),
+      heldOut: z.boolean(),
+      solutions: z.int(),
+      steps: z.int(),
+      accuracy: z.number(),
+      ece: z.number(),
+      firstError: z.number().optional(),
+      allRight: z.number().optional(),
+      f1: z.number().optional(),
+    })
+    .optional(),
 });
 
 export type RewardCard = z.output<typeof cardSchema>;
@@ -57,6 +106,23 @@ export function fitNormalizer(scores: ArrayLike<number>, source: string): ScoreN
 /** (score − mean) / std; the score itself without a normaliser. */
 export function normalizeScore(score: number, normalizer: ScoreNormalizer | undefined): number {
   return normalizer === undefined ? score : (score - normalizer.mean) / normalizer.std;
+}
+
+/**
+ * The score of a model that regresses: Σ weight · rating, each output mapped from −1 … 1 to the scale of its ratings.
+ *
+ * @param outputs [A], one per attribute of the card
+ * @example scale 1 to 5, weights 0.5 and 0.5, outputs 0 and 1: 0.5 · 3 + 0.5 · 5 = 4
+ */
+export function combineAttributes(
+  outputs: ArrayLike<number>,
+  attributes: NonNullable<RewardCard['attributes']>,
+): number {
+  return attributes.reduce(
+    (score, { weight, lowest, highest }, index) =>
+      score + weight * (lowest + ((outputs[index]! + 1) / 2) * (highest - lowest)),
+    0,
+  );
 }
 
 /** Text of reward_card.json. */

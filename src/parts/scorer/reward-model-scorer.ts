@@ -1,8 +1,8 @@
 /** A reward model as a scorer. */
 import { ConfigError } from '../../core/errors.ts';
-import { isScoreModel } from '../../models/score-model.ts';
+import { isScoreModel, SCORE_WEIGHT } from '../../models/score-model.ts';
 import { type ForwardOptions, scoreForward } from '../forward.ts';
-import { normalizeScore, type RewardCard } from './reward-card.ts';
+import { combineAttributes, normalizeScore, type RewardCard } from './reward-card.ts';
 import type { Scorer } from './scorer.ts';
 
 export interface RewardModelScorerOptions extends ForwardOptions {
@@ -29,6 +29,19 @@ export function rewardModelScorer(options: RewardModelScorerOptions): Scorer {
       fix: 'Train one with `heed bt-rm`',
     });
   }
+  const outputs = model.parameters.find(({ name: parameter }) => parameter === SCORE_WEIGHT)?.shape[0] ?? 1;
+  const attributes = card?.attributes;
+  if (outputs !== (attributes?.length ?? 1)) {
+    throw new ConfigError({
+      where: `reward model ${name}`,
+      expected:
+        attributes === undefined
+          ? 'one score, or a card that says how to combine them'
+          : `${attributes.length} numbers, as its card says`,
+      received: `a head of ${outputs} numbers`,
+      fix: 'Train it with `heed regression-rm`, which writes the card',
+    });
+  }
   const forward = scoreForward(options);
   return {
     name,
@@ -45,7 +58,11 @@ export function rewardModelScorer(options: RewardModelScorerOptions): Scorer {
       const scores = await forward.run(scorable.map((index) => sequences[index]!));
       const result = new Array<number | undefined>(items.length).fill(undefined);
       scorable.forEach((index, i) => {
-        result[index] = normalizeScore(scores[i]![0]!, card?.normalizer);
+        const numbers = scores[i]!;
+        result[index] =
+          attributes === undefined
+            ? normalizeScore(numbers[0]!, card?.normalizer)
+            : combineAttributes(numbers, attributes);
       });
       return result;
     },

@@ -4,8 +4,7 @@ import { isLoraModel } from '../../models/lora-model.ts';
 import { checkTokenizerFits, loadTokenizer } from '../../tokenizer/index.ts';
 import { columnBucket } from '../batches.ts';
 import type { OnlineMethod } from '../online-method.ts';
-import { readRewardCard } from '../scorer/reward-card.ts';
-import { rewardModelScorer } from '../scorer/reward-model-scorer.ts';
+import { openRewardModel } from '../scorer/open-reward-model.ts';
 import type { Reward } from '../scorer/weighted-scorer.ts';
 import { loadPrompts } from './load-prompts.ts';
 import type { OnlineHooks } from './online.ts';
@@ -59,12 +58,10 @@ export async function runOnlineTraining(
   if (config.memory !== undefined) noteChoice(fitted, observer);
 
   const rewardOfModel = (folder: string, name: string): Reward => {
-    const { model, parameters } = rewardModels.get(folder)!;
-    const card = config.normalizeScores ? readRewardCard(folder) : undefined;
-    return rewardModelScorer({
-      ...{ name, engine, model, parameters },
+    return openRewardModel({
+      ...{ folder, name, engine, tokenizer, loaded: rewardModels.get(folder)! },
       ...{ batchSize: Math.min(config.scoringBatchSize, config.batchSize), bucket: columnBucket },
-      ...(card === undefined ? {} : { card }),
+      normalize: config.normalizeScores,
     });
   };
   const scorer = await openRewards(config, rewardOfModel, { env, seed: config.seed });

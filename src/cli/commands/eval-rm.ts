@@ -1,0 +1,196 @@
+/** `heed eval-rm`: whether a reward model agrees with preferences, by category, and how far its margins can be believed. */
+import { renameSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { z } from 'zod';
+import { field, section } from '../../core/config.ts';
+import { ConfigError } from '../../core/errors.ts';
+import { createRng } from '../../core/rng.ts';
+import { createEncoder, type EncodedExample, encodeRows, loadRows, type Row } from '../../data/index.ts';
+import { createEngine } from '../../engine/create-engine.ts';
+import { type Calibration, groupRows, type PairReport, pairReport } from '../../eval/index.ts';
+import { loadModel } from '../../models/index.ts';
+import { upToStop } from '../../parts/score-base.ts';
+import { openRewardModel } from '../../parts/scorer/open-reward-model.ts';
+import { formatRewardCard, REWARD_CARD, readRewardCard } from '../../parts/scorer/reward-card.ts';
+import { type ScoreItem, scoreAll } from '../../parts/scorer/scorer.ts';
+import { loadTokenizer } from '../../tokenizer/index.ts';
+import { defineCommand } from '../command.ts';
+import { formatNumber } from '../format.ts';
+import { formatTable } from '../output.ts';
+
+const config = z.strictObject({
+  ...section('Model and rows', {
+    model: field(z.string(), { aliases: ['rewardModel'], placeholder: 'folder' }).describe(
+      'reward model of any kind',
+    ),
+    tokenizer: field(z.string().optional(), { placeholder: 'folder' }).describe(
+      'when it is not beside the model',
+    ),
+    data: field(z.string(), { placeholder: 'file' }).describe(
+      'preference rows that the model has not seen: a file, a folder with splits, or a data set of the hub',
+    ),
+    maxRows: field(z.int().positive().optional()).describe('use only the first rows of data'),
+    by: field(z.string().optional(), { placeholder: 'column' }).describe(
+      'accuracy for each value of this column too',
+    ),
+    refused: field(z.enum(['throw', 'drop']).default('throw')).describe(
+      'a row that cannot be used: stop and name it, or leave it out and count it',
+    ),
+  }),
+  ...section('Calibration', {
+    bins: field(z.int().min(1).max(100).default(10)).describe('bins of confidence from 0.5 to 1'),
+    writeCard: field(z.boolean().default(false)).describe(
+      'keep the figures in the reward_card.json of the model, under the name of the data',
+    ),
+    batchSize: field(z.int().positive().default(16)).describe('sequences per forward pass'),
+    seed: field(z.int().min(0).default(0)).describe(
+      'draws the half of the pairs on which the temperature is fitted',
+    ),
+    threads: field(z.int().positive().optional()).describe(
+      'threads of the engine; default: the machine’s cores',
+    ),
+  }),
+});
+
+export const command = defineCommand({
+  config,
+  examples: ['eval-rm --model runs/reward-model/model --data rewardbench.jsonl --by subset --write-card'],
+  async run(settings, { output, progress }) {
+    const rows = await loadRows(settings.data, { limit: settings.maxRows });
+    const loaded = await loadModel(settings.model);
+    const tokenizer = await loadTokenizer(settings.tokenizer ?? settings.model);
+    const encoder = createEncoder(tokenizer, {});
+    const itemOf = (example: EncodedExample): ScoreItem => {
+      const { ids, promptLength } = upToStop(example);
+      const [promptIds, completionIds] = [ids.subarray(0, promptLength), ids.subarray(promptLength)];
+      const text = (part: Int32Array): string => tokenizer.decode(Array.from(part));
+      return { promptIds, completionIds, prompt: text(promptIds), completion: text(completionIds) };
+    };
+    const encode = (row: Row) => ({ ...encoder.preference(row), row });
+    const { examples, report } = encodeRows(rows, encode, { refused: settings.refused });
+    if (report.dropped > 0)
+      progress.note(
+        `${report.dropped} of ${rows.length} rows were left out, the first because: ${report.reasons[0]}`,
+      );
+    const items = examples.flatMap(({ chosen, rejected }) => [itemOf(chosen), itemOf(rejected)]);
+    const engine = await createEngine(settings.threads === undefined ? {} : { threads: settings.threads });
+    const stage = progress.start('score', { total: items.length });
+    try {
+      const scorer = openRewardModel({
+        ...{ folder: settings.model, name: basename(settings.model), engine, loaded, tokenizer },
+        ...{ batchSize: settings.batchSize, bucket: 16, appendStop: true },
+        onProgress: (done) => stage.update(done),
+      });
+      const scores = await scoreAll(scorer, items);
+      scorer.dispose();
+      stage.end();
+      const scored = examples.flatMap(({ row }, pair) => {
+        const [chosen, rejected] = [scores[2 * pair], scores[2 * pair + 1]];
+        if (chosen === undefined || rejected === undefined) return [];
+        const [a, b] = [items[2 * pair]!, items[2 * pair + 1]!].map(
+          ({ completionIds }) => completionIds.length,
+        );
+        return [{ row, margin: chosen - rejected, shorter: a! < b! }];
+      });
+      const unscored = examples.length - scored.length;
+      const groups = groupRows(
+        scored.map(({ row }) => row),
+        settings.by,
+      );
+      const figures = pairReport(
+        scored.map(({ margin }) => margin),
+        groups,
+        { rng: createRng(settings.seed).split('temperature'), bins: settings.bins },
+      );
+      // What a model that likes length gets wrong.
+      const shorter = scored.filter((pair) => pair.shorter);
+      const chosenShorter = {
+        pairs: shorter.length,
+        right: shorter.filter(({ margin }) => margin > 0).length,
+      };
+      output.record({
+        event: 'evaluation',
+        model: settings.model,
+        data: settings.data,
+        unscored,
+        chosenShorter,
+        ...figures,
+      });
+      output.text(accuracyTable(figures, settings.by));
+      if (figures.meanOfGroups !== undefined)
+        output.text(`mean of the groups: ${figures.meanOfGroups.toFixed(3)}`);
+      if (shorter.length > 0)
+        output.text(
+          `where the chosen completion is the shorter one: ${chosenShorter.right} of ${formatNumber(chosenShorter.pairs)}`,
+        );
+      if (unscored > 0) output.text(`pairs that could not be scored: ${formatNumber(unscored)}`);
+      output.text('');
+      output.text(reliabilityTable(figures));
+      output.text(
+        `calibration error ${figures.before.ece.toFixed(3)}, with margins divided by ${figures.temperature.toFixed(3)} ` +
+          `${figures.after.ece.toFixed(3)} (temperature fitted on the other ${formatNumber(figures.fittedOn)} pairs)`,
+      );
+      if (settings.writeCard) writeCard(settings.model, basename(settings.data), figures);
+      return 0;
+    } finally {
+      engine.dispose();
+    }
+  },
+});
+
+function accuracyTable({ groups }: PairReport, by: string | undefined): string {
+  return formatTable([
+    [by ?? 'pairs', 'count', 'accuracy', '95 % interval', 'ties'],
+    ...groups.map(({ name, pairs, accuracy, tieRate }) => [
+      name,
+      formatNumber(pairs),
+      accuracy.mean.toFixed(3),
+      `${accuracy.low.toFixed(3)} to ${accuracy.high.toFixed(3)}`,
+      tieRate.toFixed(3),
+    ]),
+  ]);
+}
+
+function reliabilityTable({ before, after }: PairReport): string {
+  const cells = ({ bins }: Calibration, bin: number): string[] => {
+    const { count, confidence, accuracy } = bins[bin]!;
+    return [
+      formatNumber(count),
+      count === 0 ? '' : confidence.toFixed(3),
+      count === 0 ? '' : accuracy.toFixed(3),
+    ];
+  };
+  return formatTable([
+    ['confidence', 'pairs', 'mean', 'right', 'pairs at T', 'mean', 'right'],
+    ...before.bins.map(({ low, high }, bin) => [
+      `${low.toFixed(2)} to ${high.toFixed(2)}`,
+      ...cells(before, bin),
+      ...cells(after, bin),
+    ]),
+  ]);
+}
+
+function writeCard(folder: string, name: string, { groups, temperature, before, after }: PairReport): void {
+  const card = readRewardCard(folder);
+  if (card === undefined) {
+    throw new ConfigError({
+      where: '--write-card',
+      expected: `a ${REWARD_CARD} in ${folder}`,
+      received: 'none: the model was not trained by heed',
+      fix: 'Take the figures with --json instead',
+    });
+  }
+  const benchmark = {
+    accuracy: Object.fromEntries(
+      groups.map(({ name: group, pairs, accuracy }) => [group, { pairs, ...accuracy }]),
+    ),
+    ...{ temperature, ece: before.ece, eceAtTemperature: after.ece },
+  };
+  const path = join(folder, REWARD_CARD);
+  const temporary = `${path}.${process.pid}.partial`;
+  writeFileSync(
+    temporary,
+    formatRewardCard({ ...card, benchmarks: { ...card.benchmarks, [name]: benchmark } }),
+  );
+  renameSync(temporary, path);
+}

@@ -1,0 +1,134 @@
+/** regression-rm, prm and eval-rm from the command line on a tiny model, and their results as rewards. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { createRng } from '../../src/core/rng.ts';
+import { buildModel, saveModel } from '../../src/models/index.ts';
+import { allocateParameters, initialize } from '../../src/nn/parameters.ts';
+import { readRewardCard } from '../../src/parts/scorer/reward-card.ts';
+import { trainBpe } from '../../src/tokenizer/index.ts';
+import { runHeed } from '../support/run-heed.ts';
+import { tinyConfig } from '../support/tiny-model.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'heed-rm-'));
+const at = (...parts: string[]): string => join(folder, ...parts);
+const words = (text: string): string[] => text.split(' ');
+const write = (name: string, rows: readonly object[]): void =>
+  writeFileSync(at(name), rows.map((row) => JSON.stringify(row)).join('\n'));
+const training = words('--epochs 4 --max-length 64 --batch-size 8 --learning-rate 0.01 --threads 1');
+
+beforeAll(() => {
+  const texts = Array.from({ length: 48 }, (_, i) => ({ good: i % 3 !== 0, text: `${i} toys` }));
+  const tokenizer = trainBpe(
+    texts.map(({ text }) => `the cat likes ${text} and hates them`),
+    { vocabSize: 280, specialTokens: { bos: '<s>', eos: '</s>' } },
+  );
+  const config = { ...tinyConfig, vocab_size: tokenizer.vocabSize };
+  const parameters = allocateParameters(buildModel(config).parameters);
+  initialize(parameters, createRng(1));
+  saveModel(at('model'), { config, parameters, files: Object.fromEntries(tokenizer.files) });
+  const word = (good: boolean): string => (good ? ' likes' : ' hates');
+  write(
+    'ratings.jsonl',
+    texts.map(({ good, text }) => ({
+      prompt: text,
+      completion: word(good),
+      help: good ? 5 : 1,
+      tone: good ? 2 : 4,
+    })),
+  );
+  write(
+    'steps.jsonl',
+    texts.map(({ good, text }) => ({
+      prompt: text,
+      completions: [' likes', word(good)],
+      labels: [true, good],
+    })),
+  );
+  write(
+    'pairs.jsonl',
+    texts.map(({ text }, i) => ({
+      prompt: text,
+      chosen: ' likes',
+      rejected: ' hates',
+      topic: i < 30 ? 'a' : 'b',
+    })),
+  );
+}, 60_000);
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Mean rewards of completions that are given, by the model in a folder. */
+async function meanReward(model: string, completion: string): Promise<number> {
+  write('given.jsonl', [{ prompt: '3 toys', completion }]);
+  const { stdout } = await runHeed([
+    ...['eval', '--model', at('model'), '--data', at('given.jsonl'), '--completions', 'given'],
+    ...['--reward-model', at(model, 'model'), '--threads', '1', '--json'],
+  ]);
+  return JSON.parse(stdout.trim().split('\n').at(-1)!).groups[0].rewards[model].mean;
+}
+
+it('regression-rm: weighted ratings in the units of the scale are the reward', async () => {
+  const { code } = await runHeed([
+    ...[
+      'regression-rm',
+      '--model',
+      at('model'),
+      '--data',
+      at('ratings.jsonl'),
+      '--output',
+      at('rating'),
+      ...training,
+    ],
+    ...['--attributes', 'help,tone', '--attribute-weights', '1,0', '--evaluation-share', '0.25'],
+  ]);
+  expect(code).toBe(0);
+  const { attributes } = readRewardCard(at('rating', 'model'))!;
+  expect(attributes!.map(({ name, weight, rated, heldOut }) => [name, weight, rated, heldOut])).toEqual([
+    ['help', 1, 12, true],
+    ['tone', 0, 12, true],
+  ]);
+  expect(attributes![0]!.pearson).toBeGreaterThan(0.9);
+  expect(attributes![1]!.spearman).toBeGreaterThan(0.8);
+  const config = JSON.parse(readFileSync(at('rating', 'model', 'config.json'), 'utf8'));
+  expect(config).toMatchObject({ num_labels: 2, id2label: { 0: 'help', 1: 'tone' } });
+  const [liked, hated] = [await meanReward('rating', ' likes'), await meanReward('rating', ' hates')];
+  expect(liked).toBeGreaterThan(4);
+  expect(hated).toBeLessThan(2);
+}, 60_000);
+
+it('prm: the least of the steps is the reward', async () => {
+  const { code } = await runHeed([
+    ...['prm', '--model', at('model'), '--data', at('steps.jsonl'), '--output', at('steps'), ...training],
+    ...['--evaluation-share', '0.25', '--lora'],
+  ]);
+  expect(code).toBe(0);
+  const { process } = readRewardCard(at('steps', 'model'))!;
+  expect(process).toMatchObject({
+    separator: '\n',
+    aggregate: 'min',
+    heldOut: true,
+    solutions: 12,
+    steps: 24,
+  });
+  expect(process!.f1).toBeGreaterThan(0.9);
+  expect(await meanReward('steps', ' likes\n likes\n')).toBeGreaterThan(0.5);
+  expect(await meanReward('steps', ' likes\n hates\n')).toBeLessThan(0.5);
+}, 60_000);
+
+it('eval-rm: accuracy by category and calibration, kept in the card', async () => {
+  const args = ['--data', at('pairs.jsonl'), '--threads', '1'];
+  await runHeed(['bt-rm', '--model', at('model'), ...args, '--output', at('bt'), ...training.slice(0, -2)]);
+  const judged = ['eval-rm', '--model', at('bt', 'model'), ...args, '--by', 'topic', '--write-card'];
+  const { code, stdout } = await runHeed(judged);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/a +30 +1\.000/);
+  expect(stdout).toMatch(/calibration error 0\.\d+, with margins divided by/);
+  const { benchmarks, evaluation } = readRewardCard(at('bt', 'model'))!;
+  expect(Object.keys(benchmarks!['pairs.jsonl']!.accuracy)).toEqual(['all', 'a', 'b']);
+  expect(benchmarks!['pairs.jsonl']!.accuracy['b']).toMatchObject({ pairs: 18, mean: 1 });
+  expect(evaluation!.pairs).toBe(48);
+  const wrong = await runHeed([...judged.slice(0, -2), 'kind']);
+  expect(wrong.code).toBe(2);
+  expect(wrong.stderr).toMatch(/row 1, `kind`: expected a text/);
+}, 60_000);
