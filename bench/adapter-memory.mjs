@@ -11,7 +11,7 @@ import { createEngine } from '../dist/engine/index.js';
 import { attachLora, buildModel, defaultLora, quantizeModel } from '../dist/models/index.js';
 import { allocateParameters, initialize } from '../dist/nn/index.js';
 import { adamW } from '../dist/optim/index.js';
-import { dpoSigmoidLoss, pairwiseStep, sequenceLogProbs, train } from '../dist/parts/index.js';
+import { pairLosses, pairwiseStep, sequenceLogProbs, train } from '../dist/parts/index.js';
 
 const print = (line) => process.stdout.write(`${line}\n`);
 const tokens = 512;
@@ -52,7 +52,7 @@ async function child({ lora = false, checkpointing = false, bits, dropout = 0 })
     ...{ engine, model, parameters, evaluation: [], clock: () => performance.now(), rng: createRng(0) },
     step: pairwiseStep({
       beta: 0.1,
-      loss: (margin) => dpoSigmoidLoss(margin, { beta: 0.1, labelSmoothing: 0 }),
+      loss: pairLosses.sigmoid({ beta: 0.1, labelSmoothing: 0 }),
     }),
     examples: [{ chosen, rejected, reference: { chosen: scores[0], rejected: scores[1] } }],
     optimizer: adamW({ size: parameters.flat.length, beside: parameters.flat }),

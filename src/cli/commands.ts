@@ -159,6 +159,39 @@ export const commands: readonly CommandRecord[] = [
     },
   },
   {
+    name: 'reinforce-plus-plus',
+    summary:
+      'REINFORCE with returns whitened over the batch, with or without the group as baseline; no critic',
+    group: 'Train',
+    trains: true,
+    load: async () => {
+      const { reinforcePlusPlus } = await import('../methods/online/reinforce-plus-plus.ts');
+      return (await import('./online-command.ts')).onlineCommand(
+        reinforcePlusPlus,
+      ) as unknown as CommandModule;
+    },
+  },
+  {
+    name: 'remax',
+    summary: 'REINFORCE with the score of the likeliest completion as baseline; no critic',
+    group: 'Train',
+    trains: true,
+    load: async () => {
+      const { remax } = await import('../methods/online/remax.ts');
+      return (await import('./online-command.ts')).onlineCommand(remax) as unknown as CommandModule;
+    },
+  },
+  {
+    name: 'online-dpo',
+    summary: 'DPO on the policy’s own completions: the best and the worst of each prompt by a scorer',
+    group: 'Train',
+    trains: true,
+    load: async () => {
+      const { onlineDpo } = await import('../methods/online/online-dpo.ts');
+      return (await import('./online-command.ts')).onlineCommand(onlineDpo) as unknown as CommandModule;
+    },
+  },
+  {
     name: 'world',
     summary: 'write data sets of the testbed world: requests, responses and feedback whose truth is known',
     group: 'Look',

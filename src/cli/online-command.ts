@@ -15,12 +15,40 @@ export function onlineCommand<S extends ConfigSchema>(method: OnlineMethod<S>): 
     examples: [
       `${method.id} --model <folder> --reward-model <folder> --data prompts.jsonl --output runs/first`,
       `${method.id} --model <folder> --reward exact-answer --reward ./brevity.mjs --reward-weights 1,0.2 --data rows.jsonl`,
-      `${method.id} --config ${method.id}.yaml --kl-coefficient 0.1`,
+      `${method.id} --config ${method.id}.yaml --learning-rate 1e-5`,
       `${method.id} --config ${method.id}.yaml --print-config`,
     ],
+    switches: {
+      dryRun:
+        'check models, tokenizer and prompts; print the configuration, memory by term and time of the updates; sample and train nothing',
+    },
     run: async (config, context) => {
       // The type of `defineOnlineMethod` guarantees the shared fields.
       const settings = config as unknown as OnlineTrainingConfig;
+      if (context.switches.has('dryRun')) {
+        const { dryRun } = await import('./dry-run.ts');
+        const { planOnline } = await import('../parts/trainer/plan-online.ts');
+        await dryRun(settings.threads, context, async (observer, memory) => {
+          const plan = await planOnline(method as unknown as OnlineMethod, settings, observer, memory);
+          return {
+            plan,
+            flops: plan.flopsPerIteration,
+            unit: 'iteration without sampling',
+            count: plan.iterations,
+            rows: [
+              ['parameters', plan.parameters],
+              ['trained', plan.trained],
+              ...(plan.critic > 0 ? [['trained, critic', plan.critic] as const] : []),
+              ['prompts', plan.prompts],
+              ['columns, longest', plan.columns],
+              ['micro-batch', plan.microBatchSize],
+              ['updates per iteration', plan.updatesPerIteration],
+              ['iterations', plan.iterations],
+            ],
+          };
+        });
+        return 0;
+      }
       const { runOnlineTraining } = await import('../parts/trainer/run-online-training.ts');
       const { runMethod } = await import('./run-method.ts');
       return runMethod(settings, context, (run) =>

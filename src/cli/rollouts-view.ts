@@ -60,8 +60,10 @@ export function renderRollout(
 ): string {
   const { score, reward, kl, tokens, finish, flags, weightVersion, parts, advantages } = rollout;
   const named = Object.entries(parts).map(([name, value]) => `${name} ${number(value, 4)}`);
+  const rewards = Object.entries(rollout.rewards).map(([name, value]) => `${name} ${number(value, 4)}`);
   const facts = [
     ['score', number(score, 4)],
+    ...(rewards.length === 0 ? [] : [['rewards', rewards.join(', ')]]),
     [
       'reward',
       named.length > 1

@@ -173,7 +173,7 @@ export const papers: readonly Paper[] = [
     year: 2024,
     field: 'policy',
     claim: 'iterating DPO on fresh samples beats offline DPO on the same number of labels',
-    methods: [],
+    methods: ['online-dpo'],
   },
   {
     id: 'refuel',

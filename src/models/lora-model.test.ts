@@ -6,7 +6,7 @@ import { optimize } from '../graph/optimize.ts';
 import { adamW } from '../optim/optimizer.ts';
 import { supervisedStep } from '../parts/step/supervised.ts';
 import { createLearner } from '../parts/trainer/learner.ts';
-import { peakActivationBytes } from '../parts/trainer/plan.ts';
+import { peakActivationBytes } from '../parts/trainer/memory.ts';
 import { stepProgram } from '../parts/trainer/programs.ts';
 import { defaultLora, type LoraConfig, shortestTargets } from './lora-config.ts';
 import { attachLora } from './lora-model.ts';

@@ -2,6 +2,9 @@
 import type { Rng } from '../core/rng.ts';
 import { bucketOf } from './batch.ts';
 
+/** Columns are padded to a multiple of this many tokens. */
+export const columnBucket = 16;
+
 /** Examples of one forward pass, padded to a common number of columns. */
 export interface MicroBatch<E> {
   readonly examples: readonly E[];

@@ -2,7 +2,7 @@
 import type { z } from 'zod';
 import type { ConfigSchema } from '../core/config.ts';
 import { type MetricDefinition, metric } from '../core/metrics.ts';
-import type { PolicyGradientStep } from './step/policy-gradient.ts';
+import type { OnlineStep } from './step/online-step.ts';
 import type { OnlineConfig } from './trainer/online-config.ts';
 
 /** Models and functions that an online method works with. */
@@ -17,7 +17,7 @@ export interface OnlineMethod<S extends ConfigSchema = ConfigSchema> {
   readonly config: S;
   readonly needs: readonly OnlineRole[];
   readonly metrics: readonly MetricDefinition[];
-  build(config: z.output<S>): PolicyGradientStep;
+  build(config: z.output<S>): OnlineStep;
 }
 
 /** Declares a method; the types of its slots follow from its schema. */
@@ -47,6 +47,18 @@ export const onlineMetrics: readonly MetricDefinition[] = [
   }),
   metric('objective/kl_coefficient', 'weight of the KL term in this iteration'),
   metric('objective/unscored', 'completions that could not be scored'),
+  metric(
+    'objective/length_cost',
+    'cost of a completion of full length, in units of score; with lengthTarget',
+  ),
+  metric('entropy_coef', 'weight of the mean token entropy; with entropyTarget'),
+  metric('sampling/resampled_share', 'share of groups that were replaced; with resamplingRounds', {
+    healthy: 'below 0.5',
+  }),
+  metric('sampling/rounds', 'rounds of sampling; with resamplingRounds'),
+  metric('sampling/groups', 'groups learned from; with resamplingRounds'),
+  metric('curriculum/success', 'mean running success rate of the prompts; with curriculum'),
+  metric('curriculum/learnable', 'share of prompts that succeed in 10 to 90 % of cases; with curriculum'),
   metric('completions/mean_length', 'mean length', { unit: 'tokens' }),
   metric('completions/clipped_ratio', 'share of completions without a stop token'),
   metric('policy/approxkl_avg', 'mean (log π − log π_old)²/2 per token during updates', {

@@ -48,7 +48,7 @@ beforeAll(async () => {
     ...words('--epochs 4 --max-length 64 --batch-size 8 --learning-rate 0.01 --threads 1'),
   ]);
   expect(code).toBe(0);
-});
+}, 60_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const ppo = (output: string): string[] => [
@@ -99,6 +99,25 @@ describe('heed bt-rm, ppo', () => {
     };
     expect(rollouts('stopped')).toEqual(rollouts('straight'));
     expect(rollouts('straight')).toHaveLength(32);
+  });
+
+  it('--dry-run plans memory and updates, for --memory too, and writes nothing', async () => {
+    const flags = [...ppo('planned'), '--dry-run', '--json', '--memory'];
+    const { code, stdout } = await runHeed([...flags, '8GiB']);
+    expect(code).toBe(0);
+    const line = stdout.split('\n').find((text) => text.includes('"plan"'))!;
+    const plan = JSON.parse(line) as Record<string, number> & { memory: Record<string, number> };
+    expect(plan).toMatchObject({ iterations: 4, updatesPerIteration: 4, microBatchSize: 4, prompts: 40 });
+    const { memory } = plan;
+    expect(memory.gradients).toBeGreaterThanOrEqual(4 * (plan.trained! + plan.critic!));
+    expect(memory.optimizer).toBe(2 * memory.gradients!);
+    // Two layers of keys and values of two heads of size four, for eight completions of up to 16 columns.
+    expect(memory.cache).toBe(4 * 2 * 2 * 8 * 2 * 4 * 16);
+    const sum = Object.values(memory).reduce((total, bytes) => total + bytes);
+    expect(sum).toBe(2 * memory.total!);
+    expect(existsSync(at('planned'))).toBe(false);
+    const { stderr } = await runHeed([...flags, '1MiB']);
+    expect(stderr).toMatch(/--memory: expected at least 0\.25GiB/);
   });
 
   it('heed rollouts lists, filters and shows what was sampled', async () => {

@@ -51,7 +51,7 @@ beforeAll(async () => {
     ...['bt-rm', '--model', at('model'), '--data', pairs, '--output', at('rm')],
     ...words('--max-steps 4 --max-length 64 --learning-rate 0.01 --threads 1'),
   ]);
-});
+}, 60_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const sft = (output: string, flags: string) =>

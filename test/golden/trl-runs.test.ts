@@ -11,10 +11,12 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { createOrtEngine } from '../../src/engine/ort/ort-engine.ts';
 import { btRm, dpo, grpo, rloo, sft } from '../../src/methods/index.ts';
 import { loadModel } from '../../src/models/index.ts';
+import { controlValues } from '../../src/parts/controller/controller.ts';
 import { logProbForward } from '../../src/parts/forward.ts';
 import type { TrainMethod } from '../../src/parts/method.ts';
 import type { OnlineMethod } from '../../src/parts/online-method.ts';
 import type { Trace } from '../../src/parts/rollout/rollout.ts';
+import type { TokenUpdate } from '../../src/parts/step/token-update.ts';
 import { createLearner } from '../../src/parts/trainer/learner.ts';
 import { createOptimizer, runTraining } from '../../src/parts/trainer/run-training.ts';
 
@@ -155,13 +157,13 @@ describe('updates on recorded rollouts', () => {
         const logProbs = await read(ofPolicy);
         const { updates } = step.estimate(
           {
-            ...{ traces, scores, logProbs, referenceLogProbs: await read(ofReference) },
+            ...{ iteration: 0, traces, scores, logProbs, referenceLogProbs: await read(ofReference) },
             values: traces.map(({ ids }) => new Float32Array(ids.length)),
           },
-          step.controller().coefficient,
+          controlValues(step.controls()),
         );
         updates.forEach((update, row) => {
-          expect(update.advantages[0]).toBeCloseTo(advantages[row]!, 4);
+          expect((update as TokenUpdate).advantages[0]).toBeCloseTo(advantages[row]!, 4);
         });
         for (let epoch = 0; epoch < 2; epoch++) {
           const { loss, norm } = await learner.update(updates, run.learningRate, id);

@@ -1,7 +1,7 @@
 /** Online runs of a tiny policy on a task that can be solved: a number per completion that says how well. */
 import type { Engine } from '../../src/engine/engine.ts';
 import { functionScorer, type ScoreFunction } from '../../src/parts/scorer/scorer.ts';
-import type { PolicyGradientStep } from '../../src/parts/step/policy-gradient.ts';
+import type { OnlineStep } from '../../src/parts/step/online-step.ts';
 import type { OnlineConfig } from '../../src/parts/trainer/online-config.ts';
 import { runOnline } from '../../src/parts/trainer/run-online.ts';
 import type { MetricRecord, TrainerState } from '../../src/parts/trainer/trainer.ts';
@@ -24,7 +24,7 @@ export const tinySettings = {
 export interface TinyRunOptions {
   readonly engine: Engine;
   readonly config: OnlineConfig;
-  readonly step: PolicyGradientStep;
+  readonly step: OnlineStep;
   readonly score?: ScoreFunction;
   readonly stopAfter?: number;
   readonly resume?: { readonly state: TrainerState; readonly weights: Float32Array };

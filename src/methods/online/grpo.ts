@@ -5,21 +5,23 @@
  * @paper   Shao et al. 2024, "DeepSeekMath" (arXiv 2402.03300), section 4.1; variants by options: Dr. GRPO (Liu et al. 2025,
  *          arXiv 2503.20783), DAPO (Yu et al. 2025, arXiv 2503.14476), GSPO (Zheng et al. 2025, arXiv 2507.18071)
  * @code    huggingface/trl v1.16.0 `trl/trainer/grpo_trainer.py` (defaults, metric names)
- * @differs 1. groups of equal scores can be left out (`dropUniformGroups`), but none are sampled in their place as DAPO does
+ * @differs 1. DAPO’s dynamic sampling draws as many prompts as groups are missing, where verl draws whole batches and drops the
+ *             surplus; at the last round it goes on with the groups that were found, where verl stops
  *          2. log-probabilities at rollout are the sampler's own: it runs the same kernels on the same weights
  */
 import { z } from 'zod';
 import { field, section } from '../../core/config.ts';
 import { metric } from '../../core/metrics.ts';
 import { mul } from '../../graph/ops/elementwise.ts';
-import { groupRelative } from '../../parts/advantage/group-relative.ts';
+import { groupRelative, scoresDiffer } from '../../parts/advantage/group-relative.ts';
 import { fixedKl } from '../../parts/controller/kl.ts';
+import { targetControls } from '../../parts/controller/targets.ts';
 import { policyClipLoss } from '../../parts/loss/policy-clip.ts';
 import { defineOnlineMethod, onlineMetrics } from '../../parts/online-method.ts';
 import { klReward } from '../../parts/reward/kl-reward.ts';
 import { overlongPenalty } from '../../parts/reward/overlong.ts';
 import { policyGradientStep } from '../../parts/step/policy-gradient.ts';
-import { groupFields, onlineFields } from '../../parts/trainer/online-config.ts';
+import { groupFields, onlineFields, targetFields } from '../../parts/trainer/online-config.ts';
 
 export const config = z.strictObject({
   ...onlineFields,
@@ -58,9 +60,13 @@ export const config = z.strictObject({
       'leave groups out whose scores are all equal, so that means are over what teaches something',
     ),
     entropyCoefficient: field(z.number().min(0).default(0)).describe(
-      'multiplies the mean token entropy, which is added to the objective',
+      'multiplies the mean token entropy, which is added to the objective; where entropyTarget is set, at the start',
+    ),
+    resamplingRounds: field(z.int().min(1).default(1), { aliases: ['maxNumGenBatches'] }).describe(
+      'rounds of sampling per iteration: groups whose scores are all equal are replaced by completions of further prompts (DAPO’s dynamic sampling: 10); 1: they are not',
     ),
   }),
+  ...targetFields,
 });
 
 export const grpo = defineOnlineMethod<typeof config>({
@@ -82,9 +88,14 @@ export const grpo = defineOnlineMethod<typeof config>({
     const penalty = overlongPenalty(settings.maxNewTokens, settings.overlongMargin);
     return policyGradientStep({
       temperature: settings.temperature,
+      maxNewTokens: settings.maxNewTokens,
       aggregation: settings.aggregation === 'constant' ? 'sequence-mean-token-sum' : settings.aggregation,
       entropyCoefficient: settings.entropyCoefficient,
       klLossCoefficient: settings.klCoefficient,
+      resampling:
+        settings.resamplingRounds > 1
+          ? { rounds: settings.resamplingRounds, teaches: scoresDiffer }
+          : undefined,
       shape(scores, traces) {
         const penalties = penalty(traces.map(({ ids }) => ids.length));
         return scores.map((score, index) => score + penalties[index]!);
@@ -108,6 +119,7 @@ export const grpo = defineOnlineMethod<typeof config>({
           clipped,
         };
       },
+      targets: () => targetControls(settings),
       controller: () => fixedKl(settings.klCoefficient),
     });
   },

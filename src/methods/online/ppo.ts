@@ -16,12 +16,13 @@ import { metric } from '../../core/metrics.ts';
 import { gae } from '../../parts/advantage/gae.ts';
 import { whiten } from '../../parts/advantage/whiten.ts';
 import { adaptiveKl, fixedKl } from '../../parts/controller/kl.ts';
+import { targetControls } from '../../parts/controller/targets.ts';
 import { policyClipLoss } from '../../parts/loss/policy-clip.ts';
 import { valueClipLoss } from '../../parts/loss/value-clip.ts';
 import { defineOnlineMethod, onlineMetrics } from '../../parts/online-method.ts';
 import { klReward, penalizeMissingEos } from '../../parts/reward/kl-reward.ts';
 import { policyGradientStep } from '../../parts/step/policy-gradient.ts';
-import { onlineFields } from '../../parts/trainer/online-config.ts';
+import { onlineFields, targetFields } from '../../parts/trainer/online-config.ts';
 import { type OnlineRunOptions, runOnline } from '../../parts/trainer/run-online.ts';
 
 export const config = z.strictObject({
@@ -72,9 +73,10 @@ export const config = z.strictObject({
       'scale advantages of an iteration to mean 0 and variance 1; makes the scale of scores matter only beside the KL',
     ),
     entropyCoefficient: field(z.number().min(0).default(0)).describe(
-      'multiplies the mean token entropy, which is added to the objective',
+      'multiplies the mean token entropy, which is added to the objective; where entropyTarget is set, at the start',
     ),
   }),
+  ...targetFields,
 });
 
 export type PpoConfig = z.output<typeof config>;
@@ -94,6 +96,7 @@ export const ppo = defineOnlineMethod<typeof config>({
   build: (settings) =>
     policyGradientStep({
       temperature: settings.temperature,
+      maxNewTokens: settings.maxNewTokens,
       // The mean over all completion tokens of a mini-batch, as TRL: long completions weigh more.
       aggregation: 'token-mean',
       entropyCoefficient: settings.entropyCoefficient,
@@ -115,6 +118,7 @@ export const ppo = defineOnlineMethod<typeof config>({
           ...(settings.clipRangeHigh === undefined ? {} : { clipRangeHigh: settings.clipRangeHigh }),
         }),
       valueLoss: (input) => valueClipLoss(input, settings.valueClipRange),
+      targets: () => targetControls(settings),
       controller: () =>
         settings.klTarget === undefined
           ? fixedKl(settings.klCoefficient)

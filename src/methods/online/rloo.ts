@@ -12,11 +12,12 @@ import { metric } from '../../core/metrics.ts';
 import { leaveOneOut } from '../../parts/advantage/group-relative.ts';
 import { whiten } from '../../parts/advantage/whiten.ts';
 import { fixedKl } from '../../parts/controller/kl.ts';
+import { targetControls } from '../../parts/controller/targets.ts';
 import { policyClipLoss } from '../../parts/loss/policy-clip.ts';
 import { defineOnlineMethod, onlineMetrics } from '../../parts/online-method.ts';
 import { klReward } from '../../parts/reward/kl-reward.ts';
 import { policyGradientStep } from '../../parts/step/policy-gradient.ts';
-import { groupFields, onlineFields } from '../../parts/trainer/online-config.ts';
+import { groupFields, onlineFields, targetFields } from '../../parts/trainer/online-config.ts';
 
 export const config = z.strictObject({
   ...onlineFields,
@@ -35,6 +36,7 @@ export const config = z.strictObject({
       'scale advantages of an iteration to mean 0 and variance 1',
     ),
   }),
+  ...targetFields,
 });
 
 export const rloo = defineOnlineMethod<typeof config>({
@@ -53,6 +55,7 @@ export const rloo = defineOnlineMethod<typeof config>({
   build: (settings) =>
     policyGradientStep({
       temperature: settings.temperature,
+      maxNewTokens: settings.maxNewTokens,
       // The completion is the action: its token losses, all equal, are averaged, then the completions.
       aggregation: 'sequence-mean-token-mean',
       entropyCoefficient: 0,
@@ -60,6 +63,7 @@ export const rloo = defineOnlineMethod<typeof config>({
       advantage: leaveOneOut(),
       normalizeAdvantages: settings.whitenAdvantages ? whiten : undefined,
       policyLoss: (input) => policyClipLoss(input, { clipRange: settings.clipRange, ratio: 'sequence-sum' }),
+      targets: () => targetControls(settings),
       controller: () => fixedKl(settings.klCoefficient),
     }),
 });

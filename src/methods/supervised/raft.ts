@@ -56,7 +56,7 @@ export const raft = defineOnlineMethod<typeof config>({
       healthy: 'above `reward`: else there is nothing to learn',
     }),
   ],
-  build({ temperature, keep, klCoefficient, completionsPerPrompt }) {
+  build({ temperature, maxNewTokens, keep, klCoefficient, completionsPerPrompt }) {
     if (keep > completionsPerPrompt) {
       throw new ConfigError({
         where: '--keep',
@@ -67,6 +67,7 @@ export const raft = defineOnlineMethod<typeof config>({
     }
     return policyGradientStep({
       temperature,
+      maxNewTokens,
       // Per token, as supervised fine-tuning.
       aggregation: 'token-mean',
       entropyCoefficient: 0,

@@ -11,6 +11,8 @@ export interface AdvantageInput {
   readonly mask: HostTensor<Uint8Array>;
   /** Completions of one prompt have one number, [B]; needed by estimators that compare them */
   readonly groups?: ArrayLike<number>;
+  /** Score of the likeliest completion of the same prompt, [B]; needed by estimators that compare with it */
+  readonly baselines?: ArrayLike<number>;
 }
 
 export interface Advantages {

@@ -50,6 +50,10 @@ export function leaveOneOut(): AdvantageEstimator {
   };
 }
 
+/** Whether the scores of a group differ; those of one that do not, or of a group of one, have no advantages. */
+export const scoresDiffer = (scores: readonly number[]): boolean =>
+  scores.some((score) => score !== scores[0]);
+
 interface Group {
   readonly rows: number[];
   readonly totals: number[];

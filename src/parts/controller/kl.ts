@@ -1,21 +1,11 @@
 /** Controllers of the weight of the KL term. */
 import { CheckpointError, ConfigError } from '../../core/errors.ts';
-
-/** A coefficient that may follow what is measured. Its state is plain numbers, stored with every checkpoint. */
-export interface KlController {
-  /** Multiplies the KL term, as of now. */
-  readonly coefficient: number;
-  /** Called once per iteration with the mean KL to the reference per sequence, nats, and the number of sequences. */
-  update(kl: number, episodes: number): void;
-  state(): Readonly<Record<string, number>>;
-  /** Throws `CheckpointError` when the state is that of no such controller. */
-  load(state: Readonly<Record<string, number>>): void;
-}
+import type { Control, Controller } from './controller.ts';
 
 /** The same coefficient for ever. */
-export function fixedKl(coefficient: number): KlController {
+export function fixedKl(coefficient: number): Controller {
   requireCoefficient('fixedKl', coefficient);
-  return { coefficient, update() {}, state: () => ({}), load() {} };
+  return { value: coefficient, update() {}, state: () => ({}), load() {} };
 }
 
 export interface AdaptiveKlOptions {
@@ -34,7 +24,7 @@ export interface AdaptiveKlOptions {
  * @source Ziegler et al. 2019, "Fine-Tuning Language Models from Human Preferences" (arXiv 1909.08593), section 2.2
  * @example initial 0.2, target 6, horizon 10 000; after 256 episodes at KL 12: 0.2 · (1 + 0.2 · 0.0256) = 0.201024
  */
-export function adaptiveKl({ initial, target, horizon }: AdaptiveKlOptions): KlController {
+export function adaptiveKl({ initial, target, horizon }: AdaptiveKlOptions): Controller {
   requireCoefficient('adaptiveKl', initial);
   for (const [name, value] of Object.entries({ target, horizon })) {
     if (value > 0) continue;
@@ -46,7 +36,7 @@ export function adaptiveKl({ initial, target, horizon }: AdaptiveKlOptions): KlC
   }
   let coefficient = initial;
   return {
-    get coefficient() {
+    get value() {
       return coefficient;
     },
     update(kl, episodes) {
@@ -68,6 +58,9 @@ export function adaptiveKl({ initial, target, horizon }: AdaptiveKlOptions): KlC
     },
   };
 }
+
+/** A controller of the KL to the reference, which is measured per completion, in nats. */
+export const klControl = (controller: Controller): Control => ({ watches: 'objective/kl', controller });
 
 function requireCoefficient(where: string, coefficient: number): void {
   if (coefficient >= 0) return;

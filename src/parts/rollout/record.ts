@@ -1,5 +1,6 @@
 /** What is kept of a completion: everything that was known when it was learned from. */
 import type { Score } from '../scorer/scorer.ts';
+import type { PartScore } from '../scorer/weighted-scorer.ts';
 import type { Trace } from './rollout.ts';
 
 /** A completion with its numbers. Lists have a number per completion token. */
@@ -24,9 +25,11 @@ export interface RolloutRecord {
   readonly advantages?: ArrayLike<number>;
   /** Left out where the completion could not be scored. */
   readonly score?: number;
+  /** What the score is made of, by the name of the reward, before weights; a reward without a number is left out. */
+  readonly rewards: Readonly<Record<string, number>>;
   /** Sum of the token rewards: the score after shaping, with the KL where it is part of the reward. */
   readonly reward?: number;
-  /** What the reward is made of, by name. */
+  /** What the training reward is the sum of, by name. */
   readonly parts: Readonly<Record<string, number>>;
   readonly flags: readonly RolloutFlag[];
   readonly finish: Trace['finish'];
@@ -55,6 +58,8 @@ export interface RolloutBatch {
   /** Everything that was sampled, with its scores. */
   readonly sampled: readonly Trace[];
   readonly scores: readonly Score[];
+  /** Scores of `sampled` by the name of the reward. */
+  readonly rewards: ReadonlyMap<string, readonly PartScore[]>;
   /** Those of `sampled` that were replaced by another group. */
   readonly resampled?: ReadonlySet<Trace>;
   /** Those of `sampled` that were read, in their order, with what was read and made of them. */
@@ -86,6 +91,11 @@ export function rolloutRecords(batch: RolloutBatch): RolloutRecord[] {
       ...(outcome?.advantages !== undefined && { advantages: outcome.advantages }),
       ...(score !== undefined && { score }),
       ...(outcome?.reward !== undefined && { reward: outcome.reward }),
+      rewards: Object.fromEntries(
+        Array.from(batch.rewards, ([name, list]) => [name, list[sample]]).filter(
+          (entry): entry is [string, number] => typeof entry[1] === 'number',
+        ),
+      ),
       parts: outcome?.parts ?? {},
       flags,
     };

@@ -28,6 +28,10 @@ export interface Trace {
 export interface RolloutOptions {
   readonly generator: Generator;
   readonly completionsPerPrompt: number;
+  /** Also the likeliest completion of each prompt, after its others; it shares their group. Default: no. */
+  readonly greedy?: boolean;
+  /** Number of the first prompt's group; default 0. */
+  readonly firstGroup?: number;
   readonly maxNewTokens: number;
   readonly temperature: number;
   readonly topP: number;
@@ -44,13 +48,24 @@ export async function rollout(
   rng: Rng,
   options: RolloutOptions,
 ): Promise<Trace[]> {
-  const each = prompts.flatMap((prompt, group) =>
-    Array.from({ length: options.completionsPerPrompt }, () => ({ prompt, group })),
+  const { greedy = false, firstGroup = 0, completionsPerPrompt } = options;
+  const perPrompt = completionsPerPrompt + (greedy ? 1 : 0);
+  const each = prompts.flatMap((prompt, index) =>
+    Array.from({ length: perPrompt }, () => ({ prompt, group: firstGroup + index })),
   );
   const { temperature, topP, maxNewTokens, stopIds, batchSize } = options;
   const completions = await options.generator.generate(
     each.map(({ prompt }) => prompt.ids),
-    { temperature, topK: 0, topP, maxNewTokens, stopIds, batchSize, rng },
+    {
+      temperature,
+      topK: 0,
+      topP,
+      maxNewTokens,
+      stopIds,
+      batchSize,
+      rng,
+      ...(greedy && { perPrompt: greedyLast(perPrompt) }),
+    },
   );
   return completions.map(({ ids, logProbs, finish }, index) => ({
     ...each[index]!,
@@ -61,30 +76,9 @@ export async function rollout(
   }));
 }
 
-/**
- * Indices of the prompts of iteration `iteration` (0-based): always `count` of them, running on from one pass over the
- * data into the next, each pass in a fresh order. A function of (seed, iteration) alone.
- */
-export function promptIndices(
-  rng: Rng,
-  prompts: number,
-  count: number,
-  iteration: number,
-  shuffle: boolean,
-): number[] {
-  const orders = new Map<number, Int32Array>();
-  return Array.from({ length: count }, (_, i) => {
-    const at = iteration * count + i;
-    const pass = Math.floor(at / prompts);
-    if (!shuffle) return at % prompts;
-    let order = orders.get(pass);
-    if (order === undefined) {
-      order = rng.split('prompts').permutation(prompts, pass);
-      orders.set(pass, order);
-    }
-    return order[at % prompts]!;
-  });
-}
+/** Sampling options by place: the last of each group of `perPrompt` is the likeliest completion. */
+const greedyLast = (perPrompt: number) => (index: number) =>
+  index % perPrompt === perPrompt - 1 ? { temperature: 0 } : {};
 
 /** A trace as scorers see it. */
 export function scoreItem({ prompt, ids, text, finish }: Trace): ScoreItem {

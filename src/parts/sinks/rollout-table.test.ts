@@ -18,7 +18,14 @@ afterEach(() => database.close());
 
 const record = (step: number, sample: number, changes: Partial<RolloutRecord> = {}): RolloutRecord => ({
   ...{ step, sample, group: 0, prompt: 'Sum of 2 and 3?', completion: `It is ${sample}.` },
-  ...{ promptIds: [1, 2], ids: [7, 8, 9], logProbs: [-1, -2, -0.5], parts: { score: sample }, flags: [] },
+  ...{
+    promptIds: [1, 2],
+    ids: [7, 8, 9],
+    logProbs: [-1, -2, -0.5],
+    rewards: { polite: sample },
+    parts: { score: sample },
+    flags: [],
+  },
   ...{ score: sample, reward: sample - 0.5, finish: 'stop', weightVersion: step - 1 },
   ...changes,
 });
@@ -40,7 +47,12 @@ it('gives back the numbers that were written, and what follows from them', () =>
   ]);
   expect(readRollout(database, 3, 0)).toMatchObject({
     ...{ ids: [7, 8, 9], promptIds: [1, 2], logProbs: [-1, -2, -0.5], values: [1, 2, 3] },
-    ...{ referenceLogProbs: [-1.5, -1.75, -0.5], advantages: [0.5, 0.25, -0.125], parts: { score: 0 } },
+    ...{
+      referenceLogProbs: [-1.5, -1.75, -0.5],
+      advantages: [0.5, 0.25, -0.125],
+      parts: { score: 0 },
+      rewards: { polite: 0 },
+    },
     ...{ tokens: 3, kl: 0.25, finish: 'stop', flags: [], weightVersion: 2 },
     advantage: expect.closeTo(0.625 / 3, 12),
   });

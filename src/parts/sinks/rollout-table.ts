@@ -7,7 +7,7 @@ export const rolloutSchema = `
   CREATE TABLE IF NOT EXISTS rollouts (
     step INTEGER NOT NULL, sample INTEGER NOT NULL, group_id INTEGER NOT NULL, weight_version INTEGER NOT NULL,
     prompt TEXT NOT NULL, completion TEXT NOT NULL, finish TEXT NOT NULL, tokens INTEGER NOT NULL,
-    score REAL, reward REAL, advantage REAL, kl REAL, parts TEXT NOT NULL, flags TEXT NOT NULL,
+    score REAL, reward REAL, advantage REAL, kl REAL, rewards TEXT NOT NULL, parts TEXT NOT NULL, flags TEXT NOT NULL,
     prompt_ids BLOB NOT NULL, ids BLOB NOT NULL, log_probs BLOB NOT NULL,
     reference_log_probs BLOB, "values" BLOB, advantages BLOB, bytes INTEGER NOT NULL,
     PRIMARY KEY (step, sample)
@@ -24,7 +24,7 @@ export function rolloutWriter(
 ): (records: readonly RolloutRecord[]) => void {
   const columns = [
     ...['step', 'sample', 'group_id', 'weight_version', 'prompt', 'completion', 'finish', 'tokens'],
-    ...['score', 'reward', 'advantage', 'kl', 'parts', 'flags', 'prompt_ids', 'ids', 'log_probs'],
+    ...['score', 'reward', 'advantage', 'kl', 'rewards', 'parts', 'flags', 'prompt_ids', 'ids', 'log_probs'],
     ...['reference_log_probs', '"values"', 'advantages', 'bytes'],
   ];
   const insert = database.prepare(
@@ -69,7 +69,11 @@ function rowOf(record: RolloutRecord): unknown[] {
     ...[record.ids.length, record.score ?? null, record.reward ?? null],
     advantages === undefined ? null : sum(advantages) / advantages.length,
     referenceLogProbs === undefined ? null : sum(logProbs) - sum(referenceLogProbs),
-    ...[JSON.stringify(record.parts), record.flags.length === 0 ? '' : `,${record.flags.join(',')},`],
+    ...[
+      JSON.stringify(record.rewards),
+      JSON.stringify(record.parts),
+      record.flags.length === 0 ? '' : `,${record.flags.join(',')},`,
+    ],
     ...blobs,
     blobs.reduce((bytes, blob) => bytes + (blob?.length ?? 0), 0) +
       texts.reduce((bytes, text) => bytes + Buffer.byteLength(text), 0),
@@ -82,7 +86,16 @@ const floats = (list: ArrayLike<number>): Buffer => Buffer.from(Float32Array.fro
 /** A rollout as it is listed: without its lists, with the mean advantage and the KL to the reference (Σ log π/π_ref, nats). */
 export type RolloutSummary = Pick<
   RolloutRecord,
-  'step' | 'sample' | 'group' | 'prompt' | 'completion' | 'finish' | 'parts' | 'flags' | 'weightVersion'
+  | 'step'
+  | 'sample'
+  | 'group'
+  | 'prompt'
+  | 'completion'
+  | 'finish'
+  | 'rewards'
+  | 'parts'
+  | 'flags'
+  | 'weightVersion'
 > & {
   readonly tokens: number;
   readonly score: number | null;
@@ -136,7 +149,7 @@ export function findRollouts(
   const total = database.prepare(`SELECT count(*) AS total FROM rollouts ${where}`).get(...values);
   const rows = database
     .prepare(
-      `SELECT step, sample, group_id, weight_version, prompt, completion, finish, tokens, score, reward, advantage, kl, parts, flags
+      `SELECT step, sample, group_id, weight_version, prompt, completion, finish, tokens, score, reward, advantage, kl, rewards, parts, flags
        FROM rollouts ${where} ORDER BY ${query.order} ${direction} NULLS LAST, step, sample LIMIT ? OFFSET ?`,
     )
     .all(...values, query.limit, query.offset);
@@ -191,6 +204,7 @@ interface Row {
   readonly reward: number | null;
   readonly advantage: number | null;
   readonly kl: number | null;
+  readonly rewards: string;
   readonly parts: string;
   readonly flags: string;
   readonly prompt_ids: Uint8Array;
@@ -206,6 +220,7 @@ function summaryOf(row: Row): RolloutSummary {
   return {
     ...{ step, sample, group: row.group_id, weightVersion: row.weight_version, prompt, completion, finish },
     ...{ tokens, score, reward, advantage, kl },
+    rewards: JSON.parse(row.rewards) as Record<string, number>,
     parts: JSON.parse(row.parts) as Record<string, number>,
     flags: row.flags.split(',').filter((flag) => flag !== '') as RolloutFlag[],
   };

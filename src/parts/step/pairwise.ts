@@ -27,6 +27,8 @@ export interface PairwiseStepOptions {
   readonly loss: PairLoss;
   /** Makes a score of log π/π_ref; the log-ratio itself when left out. */
   readonly divergence?: Divergence;
+  /** Divides the logits: log-probabilities are those of the distribution that was sampled; 1 when left out. */
+  readonly temperature?: number;
   /** Whether scores are relative to a reference; when not, they are log π. Default true. */
   readonly reference?: boolean;
   /** Scores and reported log-probabilities are means per token instead of sums. */
@@ -65,6 +67,7 @@ const whole = (side: TokenExample): TokenExample => ({
 /** Rows of a micro-batch: all chosen completions, then all rejected ones. Metrics as TRL's DPO trainer names them. */
 export function pairwiseStep(options: PairwiseStepOptions): TrainStep<PairExample> {
   const { beta, loss, divergence = divergences.reverseKl, perToken = false, tailWeight = 1 } = options;
+  const { temperature = 1 } = options;
   const { nll, ranks = false, onPolicyWeights = false, reference = true, figures = () => ({}) } = options;
   const counted = nll === 'all' ? whole : (side: TokenExample): TokenExample => side;
   /** Numbers per pair, by the name of their input. */
@@ -128,7 +131,9 @@ export function pairwiseStep(options: PairwiseStepOptions): TrainStep<PairExampl
     trace({ model, weights: parameters, rematerialize }, inputs) {
       const { pairs, share, weights, counted: whole } = inputs as Readonly<Record<string, Tensor>>;
       const batch = inputs as unknown as TokenInputs;
-      const read = batchLogProbs(model, parameters, batch, { rematerialize, logSumSquares: onPolicyWeights });
+      const read = batchLogProbs(model, parameters, batch, {
+        ...{ rematerialize, temperature, logSumSquares: onPolicyWeights },
+      });
       const rows = pairs!.shape[0]!;
       const chosenHalf = (x: Tensor): Tensor => sliceAxis(x, 0, 0, rows);
       const rejectedHalf = (x: Tensor): Tensor => sliceAxis(x, 0, rows, 2 * rows);

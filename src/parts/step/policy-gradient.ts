@@ -2,11 +2,13 @@
 import type { HostTensor } from '../../core/host-tensor.ts';
 import { mean, variance } from '../../core/statistics.ts';
 import type { AdvantageEstimator } from '../advantage/advantage.ts';
-import type { KlController } from '../controller/kl.ts';
+import type { Controller, Controls } from '../controller/controller.ts';
+import { klControl } from '../controller/kl.ts';
 import type { Aggregation } from '../loss/aggregate.ts';
 import type { KlRewardInput, KlRewards } from '../reward/kl-reward.ts';
 import type { RolloutOutcome } from '../rollout/record.ts';
 import type { Trace } from '../rollout/rollout.ts';
+import type { OnlineStep, Resampling } from './online-step.ts';
 import {
   type CriticUpdateOptions,
   criticUpdate,
@@ -14,18 +16,6 @@ import {
   policyUpdate,
   type TokenUpdate,
 } from './token-update.ts';
-import type { TrainStep } from './train-step.ts';
-
-/** What is known of a batch once it is sampled and scored; lists have an entry per completion. */
-export interface ScoredBatch {
-  readonly traces: readonly Trace[];
-  readonly scores: readonly number[];
-  /** log π of the completion's tokens under the distribution that was sampled, nats. */
-  readonly logProbs: readonly ArrayLike<number>[];
-  readonly referenceLogProbs: readonly ArrayLike<number>[];
-  /** The critic's value before each token. */
-  readonly values: readonly ArrayLike<number>[];
-}
 
 export interface PolicyGradientOptions {
   readonly policyLoss: PolicyUpdateOptions['loss'];
@@ -36,7 +26,15 @@ export interface PolicyGradientOptions {
   readonly aggregation: Aggregation;
   readonly entropyCoefficient: number;
   readonly temperature: number;
-  readonly controller: () => KlController;
+  /** Longest completion, tokens: what a length cost is relative to. */
+  readonly maxNewTokens: number;
+  /** Of the weight of the KL. */
+  readonly controller: () => Controller;
+  /** Further ones: of entropy, length, learning rate. Default: none. */
+  readonly targets?: () => Omit<Controls, 'kl'>;
+  /** Whether advantages need the score of the likeliest completion of each prompt. Default: no. */
+  readonly greedy?: boolean;
+  readonly resampling?: Resampling | undefined;
   /** Shape: scores → training scores, in order. Default: as they are. */
   readonly shape?: (scores: readonly number[], traces: readonly Trace[]) => readonly number[];
   /** Select: which completions to learn from, after advantages are known. Default: all. */
@@ -53,42 +51,32 @@ export interface PolicyGradientOptions {
 
 type Normalizer = (x: HostTensor<Float64Array>, mask: HostTensor<Uint8Array>) => HostTensor<Float64Array>;
 
-/** What the online trainer needs to know of a method. */
-export interface PolicyGradientStep {
-  readonly policy: TrainStep<TokenUpdate>;
-  readonly critic: TrainStep<TokenUpdate> | undefined;
-  /** Temperature of sampling, and of every log-probability. */
-  readonly temperature: number;
-  controller(): KlController;
-  estimate(
-    batch: ScoredBatch,
-    klCoefficient: number,
-  ): {
-    readonly updates: readonly TokenUpdate[];
-    /** What became of each completion of the batch. */
-    readonly outcomes: readonly RolloutOutcome[];
-    readonly metrics: Record<string, number>;
-    /** Mean Σ log π/π_ref per completion, nats: what a controller watches. */
-    readonly kl: number;
-  };
-}
+/** Learns from completions with numbers per token. */
+export type PolicyGradientStep = OnlineStep<TokenUpdate>;
 
 /** A policy-gradient method from its slots: Shape → reward → Estimate → Loss. Everything before the losses is float64. */
 export function policyGradientStep(options: PolicyGradientOptions): PolicyGradientStep {
-  const { policyLoss, valueLoss, aggregation, entropyCoefficient, temperature } = options;
-  const { klLossCoefficient = 0 } = options;
+  const { policyLoss, valueLoss, aggregation, entropyCoefficient, temperature, maxNewTokens } = options;
+  const { klLossCoefficient = 0, resampling, greedy = false } = options;
+  const targets = options.targets ?? ((): Omit<Controls, 'kl'> => ({}));
+  const controlsEntropy = targets().entropy !== undefined;
   const unchanged: Normalizer = (x) => x;
   const { normalizeRewards = unchanged, normalizeAdvantages = unchanged } = options;
   return {
     policy: policyUpdate({
       loss: policyLoss,
-      ...{ aggregation, entropyCoefficient, temperature, klCoefficient: klLossCoefficient },
+      entropyCoefficient: controlsEntropy ? 'per-update' : entropyCoefficient,
+      ...{ aggregation, temperature, klCoefficient: klLossCoefficient },
     }),
     critic: valueLoss && criticUpdate({ loss: valueLoss, aggregation }),
-    temperature,
-    controller: options.controller,
-    estimate({ traces, scores, logProbs, referenceLogProbs, values }, klCoefficient) {
-      const shaped = options.shape?.(scores, traces) ?? scores;
+    ...{ temperature, greedy, resampling },
+    controls: () => ({ kl: klControl(options.controller()), ...targets() }),
+    estimate({ traces, scores, logProbs, referenceLogProbs, values, baselines }, controls) {
+      const { kl: klCoefficient, length: lengthCost = 0 } = controls;
+      const shape = options.shape ?? ((scores) => scores);
+      const cost = ({ ids }: Trace): number =>
+        lengthCost === 0 ? 0 : (lengthCost * ids.length) / maxNewTokens;
+      const shaped = shape(scores, traces).map((score, index) => score - cost(traces[index]!));
       const { rewards, mask, kl, nonScoreReward } = options.reward(
         { scores: shaped, logProbs, referenceLogProbs },
         klCoefficient,
@@ -103,6 +91,7 @@ export function policyGradientStep(options: PolicyGradientOptions): PolicyGradie
         values: { ...rewards, data: padded },
         mask,
         groups: traces.map(({ group }) => group),
+        ...(baselines && { baselines }),
       });
       const normalized = normalizeAdvantages(advantages, mask);
       const row = (x: HostTensor<Float64Array>, index: number): Float64Array =>
@@ -118,6 +107,7 @@ export function policyGradientStep(options: PolicyGradientOptions): PolicyGradie
           advantages: row(normalized, index),
           oldValues: values[index]!,
           returns: row(returns, index),
+          ...(controls.entropy !== undefined && { entropyCoefficient: controls.entropy }),
         };
       });
       const selected = options.select?.(traces, normalized);
@@ -138,7 +128,6 @@ export function policyGradientStep(options: PolicyGradientOptions): PolicyGradie
       return {
         updates,
         outcomes,
-        kl,
         metrics: {
           'objective/kl': kl,
           'objective/entropy': -mean(logProbs.map((list) => total(list))),
@@ -146,10 +135,13 @@ export function policyGradientStep(options: PolicyGradientOptions): PolicyGradie
           'objective/rlhf_reward': nonScoreReward + mean(shaped),
           'objective/scores': mean(scores),
           'objective/kl_coefficient': klCoefficient,
+          ...(controls.entropy !== undefined && { entropy_coef: controls.entropy }),
+          ...(controls.length !== undefined && { 'objective/length_cost': lengthCost }),
           'val/num_eos_tokens': stopped,
           ...(valueLoss && {
             'val/explained_variance': explainedVariance(values, (index) => row(returns, index)),
           }),
+          ...(baselines && { 'objective/baseline': mean(baselines) }),
           'completions/mean_length': mean(lengths),
           'completions/clipped_ratio': 1 - stopped / traces.length,
           ...metrics,

@@ -29,7 +29,11 @@ export interface TokenUpdate extends TokenExample {
   readonly advantages: ArrayLike<number>;
   readonly oldValues: ArrayLike<number>;
   readonly returns: ArrayLike<number>;
+  /** Weight of the entropy, where it changes from batch to batch; the same for all of a batch. */
+  readonly entropyCoefficient?: number;
 }
+
+const ENTROPY = 'entropyCoefficient';
 
 type PerToken = 'oldLogProbs' | 'referenceLogProbs' | 'advantages' | 'oldValues' | 'returns';
 
@@ -60,8 +64,8 @@ function tokenUpdateBatch(keys: readonly PerToken[], aggregation: Aggregation) {
 export interface PolicyUpdateOptions {
   readonly loss: (input: PolicyClipInput) => ClippedLosses;
   readonly aggregation: Aggregation;
-  /** Multiplies the mean token entropy, which is added to what is maximised; 0 switches it off. */
-  readonly entropyCoefficient: number;
+  /** Multiplies the mean token entropy, which is added to what is maximised; 0 switches it off; or each batch brings its own. */
+  readonly entropyCoefficient: number | 'per-update';
   /** Weight of the KL to the reference per token (`klLoss`), which is added to the loss; 0 switches it off. */
   readonly klCoefficient: number;
   /** Temperature of sampling: log-probabilities are those of the distribution that was sampled. */
@@ -72,8 +76,18 @@ export interface PolicyUpdateOptions {
 export function policyUpdate(options: PolicyUpdateOptions): TrainStep<TokenUpdate> {
   const { loss, aggregation, entropyCoefficient, klCoefficient, temperature } = options;
   const reference: readonly PerToken[] = klCoefficient === 0 ? [] : ['referenceLogProbs'];
+  const batches = tokenUpdateBatch(['oldLogProbs', 'advantages', ...reference], aggregation);
+  const controlled = entropyCoefficient === 'per-update';
   return {
-    ...tokenUpdateBatch(['oldLogProbs', 'advantages', ...reference], aggregation),
+    ...batches,
+    types: (rows, columns) => ({
+      ...batches.types(rows, columns),
+      ...(controlled && { [ENTROPY]: { dtype: 'float32' as const, shape: [] } }),
+    }),
+    arrays: (updates, rows, columns) => ({
+      ...batches.arrays(updates, rows, columns),
+      ...(controlled && { [ENTROPY]: Float32Array.of(updates[0]?.entropyCoefficient ?? 0) }),
+    }),
     trace({ model, weights, rematerialize }, inputs) {
       const batch = inputs as unknown as TokenInputs;
       const { mask } = batch;
@@ -82,7 +96,8 @@ export function policyUpdate(options: PolicyUpdateOptions): TrainStep<TokenUpdat
       const { losses, clipped } = loss({ logProbs, oldLogProbs, advantages, mask });
       const held =
         klCoefficient === 0 ? losses : add(losses, mul(klLoss(logProbs, referenceLogProbs), klCoefficient));
-      const total = entropyCoefficient === 0 ? held : sub(held, mul(entropy, entropyCoefficient));
+      const weight = controlled ? inputs[ENTROPY]! : entropyCoefficient;
+      const total = weight === 0 ? held : sub(held, mul(entropy, weight));
       const change = sub(logProbs, oldLogProbs);
       const overTokens = (x: Tensor): Tensor => sum(mul(x, mask));
       return {

@@ -77,6 +77,9 @@ export const trainerFields = {
     ),
     seed: field(z.int().min(0).default(0)).describe('seed of every random choice'),
     shuffle: field(z.boolean().default(true)).describe('a new order of the rows in each epoch'),
+    memory: field(z.string().optional(), { placeholder: 'size' }).describe(
+      'memory limit such as 8GiB: the largest micro-batch that fits by the estimate of --dry-run, with gradientCheckpointing only where none fits without',
+    ),
     gradientCheckpointing: field(z.boolean().default(false)).describe(
       'compute layers again for the gradient: less memory, about a third more time',
     ),

@@ -20,7 +20,7 @@ export async function loadPrompts(
   config: PromptConfig,
   tokenizer: Tokenizer,
   observer: RunObserver,
-  cacheFolder: string,
+  cacheFolder?: string,
 ): Promise<{ prompts: RolloutPrompt[]; rows: number }> {
   const rows = await readTrainingRows(config, observer.note);
   const { maxLength, truncation, refused } = config;

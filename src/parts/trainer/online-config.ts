@@ -71,11 +71,36 @@ export const onlineFields = {
     topP: field(z.number().min(0.01).max(1).default(1)).describe(
       'sample from the most likely tokens that reach this probability; below 1 the ratio to the sampler is biased',
     ),
+    curriculum: field(z.enum(['none', 'success']).default('none')).describe(
+      'which prompts come next: all in turn, or by weight p(1 − p), p the running success rate of a prompt',
+    ),
+    curriculumSuccess: field(z.number().default(0.5)).describe(
+      'a completion with this score or more counts as a success for the curriculum',
+    ),
     scoringBatchSize: field(z.int().positive().default(64)).describe(
       'completions per forward pass without gradients, and rows decoded together',
     ),
   }),
 };
+
+/** Controllers that hold a metric at a target; all off by default. */
+export const targetFields = section('Targets', {
+  entropyTarget: field(z.number().positive().optional()).describe(
+    'mean token entropy to hold, nats: the weight of the entropy bonus then follows it; default: off',
+  ),
+  entropyRate: field(z.number().positive().default(0.005)).describe(
+    'change of that weight per nat of error and iteration',
+  ),
+  lengthTarget: field(z.number().positive().optional()).describe(
+    'mean completion length to hold, tokens: a cost of length, relative to maxNewTokens, then follows it; default: off',
+  ),
+  lengthRate: field(z.number().positive().default(0.1)).describe(
+    'change of that cost, in units of score, per relative error and iteration',
+  ),
+  learningRateKl: field(z.number().positive().optional(), { aliases: ['desiredKl'] }).describe(
+    'KL to the policy at rollout that an iteration should move, nats per token: the learning rate then follows it; needs more than one update per iteration; default: off',
+  ),
+});
 
 /** Of methods that compare the completions of a prompt: how many by default, and one pass over them. */
 export const groupFields = (completions: number) => ({

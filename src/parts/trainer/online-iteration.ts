@@ -3,12 +3,10 @@ import { DataError } from '../../core/errors.ts';
 import { mean, variance } from '../../core/statistics.ts';
 import { createGenerator } from '../../generate/index.ts';
 import { type Forward, logProbForward, valueForward } from '../forward.ts';
-import { promptIndices, rollout, type Trace } from '../rollout/rollout.ts';
-import type { Score } from '../scorer/scorer.ts';
-import type { ScoredBatch } from '../step/policy-gradient.ts';
-import type { TokenUpdate } from '../step/token-update.ts';
+import type { OnlineStep, ScoredBatch } from '../step/online-step.ts';
 import { createLearner, type Learner } from './learner.ts';
 import type { OnlineOptions } from './online.ts';
+import type { Sampled } from './online-sampling.ts';
 import type { OnlineCounters } from './online-state.ts';
 
 /** Everything that runs programs, with their caches. */
@@ -37,45 +35,24 @@ export function openModels(options: OnlineOptions) {
 
 export type OnlineModels = ReturnType<typeof openModels>;
 
-/** The completions of an iteration. */
-export function sampleBatch(
-  options: OnlineOptions,
-  { generator }: OnlineModels,
-  iteration: number,
-): Promise<Trace[]> {
-  const { settings, prompts, rng, stopIds, decode, step } = options;
-  const count = settings.batchSize / settings.completionsPerPrompt;
-  const chosen = promptIndices(rng, prompts.length, count, iteration, settings.shuffle);
-  return rollout(
-    chosen.map((index) => prompts[index]!),
-    rng.split('rollout').split(iteration),
-    {
-      ...{ generator, stopIds, decode, temperature: step.temperature },
-      completionsPerPrompt: settings.completionsPerPrompt,
-      maxNewTokens: settings.maxNewTokens,
-      topP: settings.topP,
-      batchSize: settings.scoringBatchSize,
-    },
-  );
-}
-
-/** Log-probabilities and values of the completions that could be scored. */
+/** Log-probabilities and values of the completions that could be scored and were not replaced. */
 export async function readBatch(
   models: OnlineModels,
-  sampled: readonly Trace[],
-  scores: readonly Score[],
-  temperature: number,
+  sampled: Sampled,
+  step: OnlineStep,
   iteration: number,
 ): Promise<ScoredBatch> {
-  const kept = sampled.flatMap((trace, index) => {
-    const score = scores[index];
-    return score === undefined ? [] : [{ trace, score }];
+  const kept = sampled.traces.flatMap((trace, index) => {
+    const score = sampled.scores[index];
+    const baseline = sampled.baselines.get(trace.group);
+    const incomplete = score === undefined || (step.greedy === true && baseline === undefined);
+    return incomplete || sampled.resampled.has(trace) ? [] : [{ trace, score, baseline }];
   });
   if (kept.length === 0) {
     throw new DataError({
       where: `iteration ${iteration + 1}`,
       expected: 'at least one completion that can be scored',
-      received: `${sampled.length} that cannot`,
+      received: `${sampled.traces.length} that cannot`,
       fix: 'Check the scorer on a few completions',
     });
   }
@@ -87,24 +64,29 @@ export async function readBatch(
   const ofCompletion = async (forward: Forward<(typeof sequences)[number]>): Promise<Float32Array[]> =>
     (await forward.run(sequences)).map((row, index) => row.subarray(sequences[index]!.start - 1));
   return {
+    iteration,
     traces,
     scores: kept.map(({ score }) => score),
     logProbs:
-      temperature === 1 ? traces.map(({ logProbs }) => logProbs) : await ofCompletion(models.policyLogProbs),
+      step.temperature === 1
+        ? traces.map(({ logProbs }) => logProbs)
+        : await ofCompletion(models.policyLogProbs),
     referenceLogProbs: await ofCompletion(models.reference),
     values:
       models.values === undefined
         ? traces.map(({ ids }) => new Float32Array(ids.length))
         : await ofCompletion(models.values),
+    ...(step.greedy === true && { baselines: kept.map(({ baseline }) => baseline!) }),
   };
 }
 
-/** The updates of an iteration. */
+/** The updates of an iteration. `policyRate` multiplies the learning rate of the policy. */
 export async function learn(
   { step, schedules, settings, rng, watch }: OnlineOptions,
   models: OnlineModels,
-  updates: readonly TokenUpdate[],
+  updates: readonly unknown[],
   counters: OnlineCounters,
+  policyRate: number,
 ): Promise<Record<string, number>> {
   const { iteration } = counters;
   const size = Math.min(settings.miniBatchSize, updates.length);
@@ -113,9 +95,9 @@ export async function learn(
   const policy: Record<string, number>[] = [];
   const critic: Record<string, number>[] = [];
   const take = async (
-    learner: Learner<TokenUpdate>,
+    learner: Learner<unknown>,
     summarize: (totals: Record<string, number>) => Record<string, number>,
-    batch: readonly TokenUpdate[],
+    batch: readonly unknown[],
     rate: number,
     names: { readonly loss: string; readonly norm: string },
   ): Promise<Record<string, number>> => {
@@ -127,7 +109,7 @@ export async function learn(
     for (let start = 0; start < updates.length; start += size) {
       const batch = Array.from(order.subarray(start, start + size), (index) => updates[index]!);
       if (policyLearns) {
-        const rate = scale * schedules.policy(counters.policySteps++);
+        const rate = scale * policyRate * schedules.policy(counters.policySteps++);
         const names = { loss: 'loss/policy_avg', norm: 'policy/grad_norm' };
         policy.push({ ...(await take(models.policy, step.policy.summarize, batch, rate, names)), lr: rate });
       }
@@ -142,17 +124,18 @@ export async function learn(
     Object.fromEntries(
       Object.keys(records[0] ?? {}).map((name) => [name, mean(records.map((record) => record[name]!))]),
     );
-  const ratios = policy.map((record) => record['val/ratio']!);
+  const first = policy[0] ?? {};
   return {
     ...means(policy),
     ...means(critic),
-    ...(policy.length === 0
-      ? {}
-      : {
-          'val/ratio_var': variance(ratios, 'population'),
-          // Before the first update the weights are those that sampled: what differs is rounding.
-          'sampling/logp_difference': policy[0]!['sampling/logp_difference']!,
-          lr: policy.at(-1)!['lr']!,
-        }),
+    ...('val/ratio' in first && {
+      'val/ratio_var': variance(
+        policy.map((record) => record['val/ratio']!),
+        'population',
+      ),
+      // Before the first update the weights are those that sampled: what differs is rounding.
+      'sampling/logp_difference': first['sampling/logp_difference']!,
+    }),
+    ...(policy.length > 0 && { lr: policy.at(-1)!.lr! }),
   };
 }

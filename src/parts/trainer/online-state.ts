@@ -1,6 +1,7 @@
 /** The state of an online run: everything that the next iteration depends on, beside the policy's weights. */
 import { CheckpointError } from '../../core/errors.ts';
-import type { KlController } from '../controller/kl.ts';
+import { type Controls, controlsState, loadControls } from '../controller/controller.ts';
+import type { PromptSource } from '../rollout/prompt-source.ts';
 import type { OnlineOptions } from './online.ts';
 import type { TrainerState } from './trainer.ts';
 
@@ -19,14 +20,22 @@ type Stateful = Pick<OnlineOptions, 'critic' | 'optimizer' | 'watch' | 'resume'>
 const CRITIC_MOMENT = 'critic.moment.';
 const CRITIC_WEIGHTS = 'critic.weights';
 const CONTROLLER = 'controller.';
+const PROMPTS = 'prompts.';
+
+/** What has a state of its own. */
+export interface OnlineParts {
+  readonly controls: Controls;
+  readonly prompts: PromptSource;
+}
 
 /** The state as of now. Vectors are live. */
 export function onlineState(
   { critic, optimizer, watch }: Stateful,
-  controller: KlController,
+  { controls, prompts }: OnlineParts,
   counters: OnlineCounters,
 ): TrainerState {
   const criticOptimizer = critic?.optimizer.state();
+  const source = prompts.state();
   const { iteration, episodes, policySteps, criticSteps } = counters;
   return {
     step: iteration,
@@ -35,25 +44,27 @@ export function onlineState(
     extra: {
       numbers: {
         ...{ episodes, policySteps, criticSteps, criticOptimizerSteps: criticOptimizer?.steps ?? 0 },
-        ...prefixed(CONTROLLER, controller.state()),
+        ...prefixed(CONTROLLER, controlsState(controls)),
+        ...prefixed(PROMPTS, source.numbers),
         ...watch?.watchdog.state(),
       },
       vectors: {
         ...(critic && { [CRITIC_WEIGHTS]: critic.parameters.flat }),
         ...(criticOptimizer && prefixed(CRITIC_MOMENT, criticOptimizer.moments)),
+        ...prefixed(PROMPTS, source.vectors),
       },
     },
   };
 }
 
 /**
- * Counters to start from; with a state to resume, also loads critic, optimizers and controller from it.
+ * Counters to start from; with a state to resume, also loads critic, optimizers, controllers and the place in the prompts from it.
  *
  * @throws CheckpointError when the state is not one of an online run, or belongs to another critic
  */
 export function loadOnlineState(
   { critic, optimizer, watch, resume }: Stateful,
-  controller: KlController,
+  { controls, prompts }: OnlineParts,
 ): OnlineCounters {
   if (resume === undefined) return { iteration: 0, episodes: 0, tokens: 0, policySteps: 0, criticSteps: 0 };
   const { numbers = {}, vectors = {} } = resume.extra ?? {};
@@ -76,7 +87,8 @@ export function loadOnlineState(
   optimizer.load(resume.optimizer);
   if (critic !== undefined && weights !== undefined) critic.parameters.flat.set(weights);
   critic?.optimizer.load({ steps: criticOptimizerSteps, moments: stripped(CRITIC_MOMENT, vectors) });
-  controller.load(stripped(CONTROLLER, numbers));
+  loadControls(controls, stripped(CONTROLLER, numbers));
+  prompts.load({ numbers: stripped(PROMPTS, numbers), vectors: stripped(PROMPTS, vectors) });
   watch?.watchdog.load(numbers);
   return { iteration: resume.step, tokens: resume.tokens, episodes, policySteps, criticSteps };
 }

@@ -6,13 +6,15 @@ import type { Engine } from '../../engine/engine.ts';
 import type { CausalModel } from '../../models/causal-model.ts';
 import type { Parameters } from '../../nn/parameters.ts';
 import type { Optimizer } from '../../optim/optimizer.ts';
+import { controlValues, updateControls } from '../controller/controller.ts';
+import { bySuccess, inTurn } from '../rollout/prompt-source.ts';
 import { type RolloutRecord, rolloutRecords } from '../rollout/record.ts';
-import { type RolloutPrompt, scoreItem, type Trace } from '../rollout/rollout.ts';
-import { type Score, type Scorer, scoreAll } from '../scorer/scorer.ts';
-import { type PartScore, rewardMetrics } from '../scorer/weighted-scorer.ts';
-import type { PolicyGradientStep } from '../step/policy-gradient.ts';
+import type { RolloutPrompt, Trace } from '../rollout/rollout.ts';
+import type { Score, Scorer } from '../scorer/scorer.ts';
+import type { OnlineStep } from '../step/online-step.ts';
 import type { Watch } from './learner-watch.ts';
-import { learn, openModels, readBatch, sampleBatch } from './online-iteration.ts';
+import { learn, openModels, readBatch } from './online-iteration.ts';
+import { sampleAndScore } from './online-sampling.ts';
 import { loadOnlineState, onlineState } from './online-state.ts';
 import type { MetricRecord, TrainerState } from './trainer.ts';
 import { rollBack } from './watchdog.ts';
@@ -43,6 +45,8 @@ export interface OnlineSettings {
   readonly maxNewTokens: number;
   readonly topP: number;
   readonly shuffle: boolean;
+  /** Prefer prompts that sometimes succeed: a completion with this score or more is a success. */
+  readonly curriculum?: { readonly success: number };
   readonly maxGradNorm: number;
   readonly bucket: number;
   readonly gradientCheckpointing: boolean;
@@ -69,7 +73,7 @@ export interface OnlineHooks {
 
 export interface OnlineOptions {
   readonly engine: Engine;
-  readonly step: PolicyGradientStep;
+  readonly step: OnlineStep;
   /** Trained in place. */
   readonly policy: Weighted;
   /** Frozen: the policy before training, with parameters of its own. */
@@ -126,11 +130,15 @@ export async function trainOnline(options: OnlineOptions): Promise<OnlineResult>
       fix: 'Check the data set',
     });
   }
-  const controller = step.controller();
-  const counters = loadOnlineState(options, controller);
+  const source =
+    settings.curriculum === undefined
+      ? inTurn(options.rng, prompts.length, settings.shuffle)
+      : bySuccess({ rng: options.rng, prompts: prompts.length, ...settings.curriculum });
+  const parts = { controls: step.controls(), prompts: source };
+  const counters = loadOnlineState(options, parts);
   const models = openModels(options);
   const watchdog = options.watch?.watchdog;
-  const stateNow = (): TrainerState => onlineState(options, controller, counters);
+  const stateNow = (): TrainerState => onlineState(options, parts, counters);
   let [first, last]: [MetricRecord, MetricRecord] = [{}, {}];
   const finished = (outcome: OnlineResult['outcome']): OnlineResult => ({
     ...{ outcome, first, last },
@@ -147,19 +155,15 @@ export async function trainOnline(options: OnlineOptions): Promise<OnlineResult>
       }
       const { iteration } = counters;
       const started = clock();
-      const sampled = await sampleBatch(options, models, iteration);
-      const afterSampling = clock();
-      const parts = new Map<string, readonly PartScore[]>();
-      const scores = await scoreAll(options.scorer, sampled.map(scoreItem), {
-        iteration,
-        onPart: (name, scored) => void parts.set(name, scored),
-      });
-      hooks.rollouts?.(iteration, sampled, scores);
-      const batch = await readBatch(models, sampled, scores, step.temperature, iteration);
-      const { updates, metrics, kl, outcomes } = step.estimate(batch, controller.coefficient);
+      const sampled = await sampleAndScore(options, models, source, iteration);
+      hooks.rollouts?.(iteration, sampled.traces, sampled.scores);
+      const batch = await readBatch(models, sampled, step, iteration);
+      const values = controlValues(parts.controls);
+      const { updates, metrics, outcomes } = step.estimate(batch, values);
       hooks.record?.(
         rolloutRecords({
-          ...{ iteration, weightVersion: counters.policySteps, sampled, scores, outcomes },
+          ...{ iteration, weightVersion: counters.policySteps, outcomes, resampled: sampled.resampled },
+          ...{ sampled: sampled.traces, scores: sampled.scores, rewards: sampled.rewards },
           ...{ traces: batch.traces, referenceLogProbs: batch.referenceLogProbs },
           ...(step.critic !== undefined && { values: batch.values }),
         }),
@@ -168,29 +172,29 @@ export async function trainOnline(options: OnlineOptions): Promise<OnlineResult>
       watchdog?.iteration(metrics);
       let learned: Record<string, number>;
       try {
-        learned = await learn(options, models, updates, counters);
+        learned = await learn(options, models, updates, counters, values.learningRate ?? 1);
       } catch (error) {
         if (options.watch === undefined) throw error;
         const resume = await rollBack(error, options.watch, () => hooks.restore?.(iteration));
-        Object.assign(counters, loadOnlineState({ ...options, resume }, controller));
+        Object.assign(counters, loadOnlineState({ ...options, resume }, parts));
         continue;
       }
-      controller.update(kl, batch.traces.length);
+      updateControls(parts.controls, { ...metrics, ...learned }, batch.traces.length);
       counters.iteration++;
-      counters.episodes += sampled.length;
-      counters.tokens += updates.reduce((total, { ids }) => total + ids.length, 0);
+      counters.episodes += sampled.traces.length;
+      counters.tokens += updates.reduce<number>((total, update) => total + step.policy.tokens(update), 0);
       const ended = clock();
       last = {
         step: counters.iteration,
         episode: counters.episodes,
-        eps: (1000 * sampled.length) / Math.max(ended - started, 1e-3),
+        eps: (1000 * sampled.traces.length) / Math.max(ended - started, 1e-3),
         ...metrics,
-        ...Object.assign({}, ...Array.from(parts, ([name, scored]) => rewardMetrics(name, scored))),
+        ...sampled.metrics,
         ...learned,
-        'objective/unscored': sampled.length - batch.traces.length,
+        'objective/unscored': sampled.traces.length - sampled.resampled.size - batch.traces.length,
         num_tokens: counters.tokens,
-        'time/rollout': (afterSampling - started) / 1000,
-        'time/score': (afterScoring - afterSampling) / 1000,
+        'time/rollout': sampled.milliseconds.sampling / 1000,
+        'time/score': (afterScoring - started - sampled.milliseconds.sampling) / 1000,
         'time/update': (ended - afterScoring) / 1000,
       };
       if (Object.keys(first).length === 0) first = last;

@@ -4,6 +4,7 @@ import type { Engine, Executable } from '../../engine/engine.ts';
 import { createProgramCache } from '../../engine/program-cache.ts';
 import { gradients } from '../../graph/gradient.ts';
 import { mul } from '../../graph/ops/elementwise.ts';
+import { optimize } from '../../graph/optimize.ts';
 import { type Program, trace } from '../../graph/program.ts';
 import type { TensorType } from '../../graph/tensor.ts';
 import { type CausalModel, weightTypes } from '../../models/causal-model.ts';
@@ -55,6 +56,15 @@ export function stepProgram<E>(
     };
   });
 }
+
+/** The program of an update as the engine runs it, for estimates. */
+export const updateProgram = <E>(
+  model: CausalModel,
+  step: TrainStep<E>,
+  rows: number,
+  columns: number,
+  rematerialize: boolean,
+): Program => optimize(stepProgram(model, step, rows, columns, { withGradients: true, rematerialize }));
 
 /** Tokens of a forward pass over a micro-batch, B·T. */
 function tokensOf<E>(step: TrainStep<E>, rows: number, columns: number): number {

@@ -88,7 +88,10 @@ async function learnerOf(
     const { coupling: _, ...step } = method.build(config);
     return { ...loaded, model: method.trained?.(loaded.model, config) ?? loaded.model, step };
   }
-  const models = await loadOnlineModels(config, { critic: method.needs.includes('critic') });
+  const models = await loadOnlineModels(
+    config,
+    learner === 'critic' ? { critic: true } : { critic: false, rewardModels: [] },
+  );
   const steps = method.build(config);
   return { ...models[learner]!, step: steps[learner]! as TrainStep<unknown> };
 }

@@ -2,12 +2,14 @@
 import { basename, dirname, join } from 'node:path';
 import { isLoraModel } from '../../models/lora-model.ts';
 import { checkTokenizerFits, loadTokenizer } from '../../tokenizer/index.ts';
+import { columnBucket } from '../batches.ts';
 import type { OnlineMethod } from '../online-method.ts';
 import { openRewardModel } from '../scorer/open-reward-model.ts';
 import type { Reward } from '../scorer/weighted-scorer.ts';
 import { loadPrompts } from './load-prompts.ts';
 import type { OnlineHooks } from './online.ts';
-import { loadOnlineModels } from './online-models.ts';
+import { fitOnline } from './online-memory.ts';
+import { loadOnlineModels, type OnlineModels } from './online-models.ts';
 import { openRewards, rewardSources } from './reward-fields.ts';
 import { runCard } from './run-card.ts';
 import { openRunFolder } from './run-folder.ts';
@@ -15,8 +17,8 @@ import { checkSizes, type OnlineRunConfig, runOnline } from './run-online.ts';
 import {
   adapterOf,
   checkpointsKept,
-  columnBucket,
   fingerprint,
+  noteChoice,
   type RunContext,
   type RunSummary,
   storedTypes,
@@ -44,24 +46,16 @@ export async function runOnlineTraining(
   { engine, configText, clock, interrupted, observer, opened, onRollouts, env = {} }: OnlineRunContext,
 ): Promise<RunSummary> {
   const started = clock();
-  const rewardModelFolders = rewardSources(config).flatMap((source) =>
-    source.kind === 'model' ? [source.folder] : [],
-  );
-  const { policy, reference, critic, rewardModels } = await loadOnlineModels(config, {
-    critic: method.needs.includes('critic'),
-    rewardModels: rewardModelFolders,
-  });
-  const tokenizer = await loadTokenizer(config.tokenizer ?? config.model);
-  checkTokenizerFits(tokenizer, {
-    vocabSize: policy.model.vocabSize,
-    where: config.tokenizer ?? config.model,
-  });
   const folder = config.output ?? join('runs', `${method.id}-${basename(config.model)}`);
-  const { prompts, rows } = await loadPrompts(config, tokenizer, observer, join(dirname(folder), '.cache'));
-
-  // What the settings get wrong shows here, before a folder is made.
-  const step = method.build(config);
-  checkSizes({ config, policy, prompts, ...(critic && { critic }) });
+  const { models, tokenizer, prompts, rows, step } = await openOnlineRun(
+    method,
+    config,
+    observer,
+    join(dirname(folder), '.cache'),
+  );
+  const { policy, reference, critic, rewardModels } = models;
+  const fitted = fitOnline({ models, prompts, step, config });
+  if (config.memory !== undefined) noteChoice(fitted, observer);
 
   const rewardOfModel = (folder: string, name: string): Reward => {
     return openRewardModel({
@@ -103,7 +97,7 @@ export async function runOnlineTraining(
   let saved = '';
   try {
     const result = await runOnline({
-      ...{ engine, config, policy, reference, scorer, prompts, clock },
+      ...{ engine, config: { ...config, ...fitted }, policy, reference, scorer, prompts, clock },
       ...(critic && { critic }),
       step,
       stopIds: new Set(tokenizer.eosId === undefined ? [] : [tokenizer.eosId]),
@@ -135,4 +129,31 @@ export async function runOnlineTraining(
   } finally {
     scorer.dispose();
   }
+}
+
+/**
+ * Loads and checks everything an online run starts from; no run folder is made.
+ *
+ * @param cacheFolder keeps the encoded prompts of large data sets; none when left out
+ */
+export async function openOnlineRun(
+  method: OnlineMethod,
+  config: OnlineTrainingConfig,
+  observer: RunContext['observer'],
+  cacheFolder?: string,
+) {
+  const models: OnlineModels = await loadOnlineModels(config, {
+    critic: method.needs.includes('critic'),
+    rewardModels: rewardSources(config).flatMap((source) => (source.kind === 'model' ? [source.folder] : [])),
+  });
+  const { policy, critic } = models;
+  const tokenizer = await loadTokenizer(config.tokenizer ?? config.model);
+  checkTokenizerFits(tokenizer, {
+    vocabSize: policy.model.vocabSize,
+    where: config.tokenizer ?? config.model,
+  });
+  const { prompts, rows } = await loadPrompts(config, tokenizer, observer, cacheFolder);
+  const step = method.build(config);
+  checkSizes({ step, config, policy, prompts, ...(critic && { critic }) });
+  return { models, tokenizer, prompts, rows, step };
 }

@@ -6,24 +6,26 @@ import { isLoraModel } from '../../models/lora-model.ts';
 import { scoreLoraFrom } from '../../models/lora-score.ts';
 import { scoreModelFrom } from '../../models/score-model.ts';
 import { createSchedule } from '../../optim/schedule.ts';
+import { columnBucket } from '../batches.ts';
 import type { RolloutPrompt } from '../rollout/rollout.ts';
 import type { Scorer } from '../scorer/scorer.ts';
-import type { PolicyGradientStep } from '../step/policy-gradient.ts';
+import type { OnlineStep } from '../step/online-step.ts';
 import type { Watch } from './learner-watch.ts';
 import { type OnlineHooks, type OnlineResult, trainOnline, type Weighted } from './online.ts';
 import type { OnlineConfig } from './online-config.ts';
-import { columnBucket, createOptimizer } from './run-training.ts';
+import { createOptimizer } from './run-training.ts';
 import type { TrainerState } from './trainer.ts';
 
 /** The shared configuration, with what methods that have a critic add to it. */
 export type OnlineRunConfig = OnlineConfig & {
   readonly criticLearningRate?: number | undefined;
   readonly criticWarmup?: number;
+  readonly learningRateKl?: number | undefined;
 };
 
 export interface OnlineRunOptions<C extends OnlineRunConfig = OnlineRunConfig> {
   readonly engine: Engine;
-  readonly step: PolicyGradientStep;
+  readonly step: OnlineStep;
   readonly config: C;
   /** Trained in place. */
   readonly policy: Weighted;
@@ -61,9 +63,8 @@ export async function runOnline(
   checkSizes(options);
   const reference = options.reference ?? { model: policy.model, parameters: policy.parameters.copy() };
   const critic = step.critic && (options.critic ?? criticFrom(policy));
-  const miniBatchSize = Math.min(config.miniBatchSize ?? config.batchSize, config.batchSize);
+  const { miniBatchSize, stepsPerIteration } = updateSizes(step, config);
   const warmup = config.criticWarmup ?? 0;
-  const stepsPerIteration = config.updateEpochs * Math.ceil(config.batchSize / miniBatchSize);
   const schedule = (learningRate: number, iterations: number): ((step: number) => number) =>
     createSchedule({
       kind: config.schedule,
@@ -92,6 +93,7 @@ export async function runOnline(
       maxNewTokens: config.maxNewTokens,
       topP: config.topP,
       shuffle: config.shuffle,
+      ...(config.curriculum === 'success' && { curriculum: { success: config.curriculumSuccess } }),
       maxGradNorm: config.maxGradNorm,
       bucket: columnBucket,
       gradientCheckpointing: config.gradientCheckpointing,
@@ -106,6 +108,16 @@ export async function runOnline(
   return { ...result, critic, reference };
 }
 
+/** What an iteration learns from, and in how many steps. */
+export function updateSizes(
+  { examplesPerPrompt }: Pick<OnlineStep, 'examplesPerPrompt'>,
+  { batchSize, completionsPerPrompt, miniBatchSize, updateEpochs }: OnlineRunConfig,
+) {
+  const examples = (batchSize / completionsPerPrompt) * (examplesPerPrompt ?? completionsPerPrompt);
+  const size = Math.min(miniBatchSize ?? examples, examples);
+  return { miniBatchSize: size, stepsPerIteration: updateEpochs * Math.ceil(examples / size) };
+}
+
 /** A score model that starts as a model's trunk with a head of 0; over the same base where that has an adapter. */
 export function criticFrom({ model, parameters }: Weighted): Weighted {
   return isLoraModel(model)
@@ -115,17 +127,26 @@ export function criticFrom({ model, parameters }: Weighted): Weighted {
 
 /** @throws ConfigError when sizes do not divide each other, or do not fit the models */
 export function checkSizes({
+  step,
   config,
   policy: { model },
   prompts,
   critic,
-}: Pick<OnlineRunOptions, 'config' | 'policy' | 'prompts' | 'critic'>): void {
+}: Pick<OnlineRunOptions, 'step' | 'config' | 'policy' | 'prompts' | 'critic'>): void {
   if (config.batchSize % config.completionsPerPrompt !== 0) {
     throw new ConfigError({
       where: 'completionsPerPrompt',
       expected: `a divisor of batchSize (${config.batchSize})`,
       received: String(config.completionsPerPrompt),
       fix: 'Change one of the two',
+    });
+  }
+  if (config.learningRateKl !== undefined && updateSizes(step, config).stepsPerIteration < 2) {
+    throw new ConfigError({
+      where: 'learningRateKl',
+      expected: 'more than one update per iteration, the first of which is always on-policy',
+      received: 'one',
+      fix: 'Raise updateEpochs, or lower miniBatchSize',
     });
   }
   const longest = prompts.reduce((most, { ids }) => Math.max(most, ids.length), 0);

@@ -12,7 +12,7 @@ import type { Parameters } from '../../nn/parameters.ts';
 import { adam, adamW, type Optimizer, type Range, sgd } from '../../optim/optimizer.ts';
 import { createSchedule } from '../../optim/schedule.ts';
 import { checkTokenizerFits, loadTokenizer } from '../../tokenizer/index.ts';
-import { stepsPerEpoch } from '../batches.ts';
+import { columnBucket, stepsPerEpoch } from '../batches.ts';
 import type { TrainMethod } from '../method.ts';
 import type { RolloutRecord } from '../rollout/record.ts';
 import { greaterIsBetter } from './best.ts';
@@ -20,10 +20,12 @@ import type { TrainerConfig } from './config.ts';
 import { readHeldOutRows, readTrainingRows } from './data-fields.ts';
 import type { Watch } from './learner-watch.ts';
 import { loadToTrain, withLora } from './lora-fields.ts';
+import type { MemoryChoice } from './memory.ts';
 import { writeReproducer } from './reproducer.ts';
 import { runCard } from './run-card.ts';
 import { openRunFolder, type RunFolderOptions } from './run-folder.ts';
 import { type MetricRecord, type TrainerSettings, train } from './trainer.ts';
+import { fitTraining } from './training-memory.ts';
 import { type WatchConfig, watchSettings } from './watch-fields.ts';
 import { createWatchdog } from './watchdog.ts';
 
@@ -60,9 +62,6 @@ export interface RunSummary {
 
 /** Encoded rows are kept from so many rows on; fewer are encoded in less time than one notices. */
 export const cachedRows = 2000;
-
-/** Columns are padded to a multiple of this many tokens. */
-export const columnBucket = 16;
 
 /**
  * Loads model, tokenizer and data, trains, and writes the run folder.
@@ -123,7 +122,13 @@ export async function runTraining(
   const trainingExamples = await prepare(training.examples);
   const evaluationExamples = await prepare(evaluation?.examples ?? []);
 
-  const settings = trainerSettings(config, trainingExamples.length);
+  const longest = trainingExamples.reduce<number>(
+    (most, example) => Math.max(most, step.columns(example)),
+    0,
+  );
+  const fitted = fitTraining(config, loaded, step, longest);
+  if (config.memory !== undefined) noteChoice(fitted, observer);
+  const settings = trainerSettings({ ...config, ...fitted }, trainingExamples.length);
   const optimizer = createOptimizer(config, parameters);
   const resume = config.resume ? run.loadCheckpoint(parameters) : undefined;
   if (config.resume) {
@@ -267,6 +272,16 @@ export function watchOf(
     capture: (capture) => writeReproducer(folder, { method, config }, capture),
     note,
   };
+}
+
+/** Tells what `--memory` came to. */
+export function noteChoice(
+  { microBatchSize, gradientCheckpointing }: MemoryChoice,
+  { note }: RunObserver,
+): void {
+  note(
+    `--memory: micro-batches of ${microBatchSize}, gradient checkpointing ${gradientCheckpointing ? 'on' : 'off'}`,
+  );
 }
 
 /** What the run folder needs to write adapters, where the model carries one. */
