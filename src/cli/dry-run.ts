@@ -9,12 +9,16 @@ import { formatTable } from './output.ts';
 /** A plan, and what is shown of it. */
 export interface ShownPlan {
   readonly plan: { readonly memory: MemoryPlan };
-  readonly rows: readonly (readonly [string, number])[];
+  readonly rows: readonly (readonly [string, number | string])[];
   /** Floating-point operations of the products of one unit: a step, the updates of an iteration. */
   readonly flops: number;
   readonly unit: string;
   readonly count: number;
 }
+
+/** How many parameters are trained, and their share of all. */
+export const trainedOf = (trained: number, parameters: number): string =>
+  `${formatNumber(trained)} (${((100 * trained) / parameters).toPrecision(3)} %)`;
 
 /** Share of the matrix-product rate that a training step reaches, for the estimate of its time. */
 const typicalEfficiency = 0.6;
@@ -37,7 +41,12 @@ export async function dryRun(
   output.record({ event: 'plan', ...plan, matmulGflops: gflops, ...secondsPer });
   output.text(context.configText.trimEnd());
   output.text('');
-  output.text(formatTable([['', 'value'], ...rows.map(([name, value]) => [name, formatNumber(value)])]));
+  output.text(
+    formatTable([
+      ['', 'value'],
+      ...rows.map(([name, value]) => [name, typeof value === 'number' ? formatNumber(value) : value]),
+    ]),
+  );
   output.text('');
   output.text(
     formatTable([

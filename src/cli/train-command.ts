@@ -23,7 +23,7 @@ export function trainCommand<S extends ConfigSchema, E>(method: TrainMethod<S, E
     },
     run: async (config, context) => {
       if (context.switches.has('dryRun')) {
-        const { dryRun } = await import('./dry-run.ts');
+        const { dryRun, trainedOf } = await import('./dry-run.ts');
         const { planTraining } = await import('../parts/trainer/plan.ts');
         const { threads } = config as unknown as TrainerConfig;
         await dryRun(threads, context, async (observer, memory) => {
@@ -41,7 +41,7 @@ export function trainCommand<S extends ConfigSchema, E>(method: TrainMethod<S, E
             count: steps,
             rows: [
               ['parameters', parameters],
-              ['trained', trained],
+              ['trained', trainedOf(trained, parameters)],
               ['examples', examples],
               ['held-out examples', evaluationExamples],
               ['columns, median', columns.median],

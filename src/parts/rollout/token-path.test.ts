@@ -56,6 +56,9 @@ const encoders: Readonly<Record<string, string>> = {
   'generate/constraint/text-constraints.ts': 'choices that a user allows',
   'data/text-encoder.ts': 'texts of rows, for encoders and their score heads',
   'data/segments.ts': 'rendered conversations of rows',
+  'methods/reward/prm.ts': 'the separator of steps',
+  'parts/scorer/process-scorer.ts':
+    'steps of a completion, between which a process reward model reads separators',
   'parts/scorer/classifier.ts': 'texts, for a model with a tokenizer of its own',
 };
 
