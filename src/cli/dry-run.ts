@@ -10,6 +10,8 @@ import { formatTable } from './output.ts';
 export interface ShownPlan {
   readonly plan: { readonly memory: MemoryPlan };
   readonly rows: readonly (readonly [string, number])[];
+  /** All numbers of the model, of which the row `trained` shows the share. */
+  readonly parameters: number;
   /** Floating-point operations of the products of one unit: a step, the updates of an iteration. */
   readonly flops: number;
   readonly unit: string;
@@ -29,7 +31,10 @@ export async function dryRun(
   const { matrixProductRate } = await import('./bench/engine.ts');
   const { output } = context;
   const engine = await createEngine(threads === undefined ? {} : { threads });
-  const { plan, rows, flops, unit, count } = await makePlan(observeRun(context.progress), context.memory);
+  const { plan, rows, parameters, flops, unit, count } = await makePlan(
+    observeRun(context.progress),
+    context.memory,
+  );
   const gflops = await matrixProductRate(engine, context.clock);
   engine.dispose();
   const seconds = flops / (gflops * 1e9 * typicalEfficiency);
@@ -37,7 +42,15 @@ export async function dryRun(
   output.record({ event: 'plan', ...plan, matmulGflops: gflops, ...secondsPer });
   output.text(context.configText.trimEnd());
   output.text('');
-  output.text(formatTable([['', 'value'], ...rows.map(([name, value]) => [name, formatNumber(value)])]));
+  output.text(
+    formatTable([
+      ['', 'value'],
+      ...rows.map(([name, value]) => [
+        name,
+        name === 'trained' ? `${formatNumber(value)} (${percent(value / parameters)})` : formatNumber(value),
+      ]),
+    ]),
+  );
   output.text('');
   output.text(
     formatTable([
@@ -51,3 +64,5 @@ export async function dryRun(
       `(${typicalEfficiency} of ${gflops.toFixed(0)} GFLOP/s, measured now; small models reach less)`,
   );
 }
+
+const percent = (share: number): string => `${(100 * share).toPrecision(3)} %`;

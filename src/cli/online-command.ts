@@ -32,6 +32,7 @@ export function onlineCommand<S extends ConfigSchema>(method: OnlineMethod<S>): 
           const plan = await planOnline(method as unknown as OnlineMethod, settings, observer, memory);
           return {
             plan,
+            parameters: plan.parameters,
             flops: plan.flopsPerIteration,
             unit: 'iteration without sampling',
             count: plan.iterations,

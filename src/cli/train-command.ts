@@ -36,6 +36,7 @@ export function trainCommand<S extends ConfigSchema, E>(method: TrainMethod<S, E
           const { parameters, trained, examples, evaluationExamples, columns, steps } = plan;
           return {
             plan,
+            parameters,
             flops: plan.flopsPerStep,
             unit: 'step',
             count: steps,
