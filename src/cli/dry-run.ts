@@ -9,16 +9,14 @@ import { formatTable } from './output.ts';
 /** A plan, and what is shown of it. */
 export interface ShownPlan {
   readonly plan: { readonly memory: MemoryPlan };
-  readonly rows: readonly (readonly [string, number | string])[];
+  readonly rows: readonly (readonly [string, number])[];
+  /** All numbers of the model, of which the row `trained` shows the share. */
+  readonly parameters: number;
   /** Floating-point operations of the products of one unit: a step, the updates of an iteration. */
   readonly flops: number;
   readonly unit: string;
   readonly count: number;
 }
-
-/** How many parameters are trained, and their share of all. */
-export const trainedOf = (trained: number, parameters: number): string =>
-  `${formatNumber(trained)} (${((100 * trained) / parameters).toPrecision(3)} %)`;
 
 /** Share of the matrix-product rate that a training step reaches, for the estimate of its time. */
 const typicalEfficiency = 0.6;
@@ -33,7 +31,10 @@ export async function dryRun(
   const { matrixProductRate } = await import('./bench/engine.ts');
   const { output } = context;
   const engine = await createEngine(threads === undefined ? {} : { threads });
-  const { plan, rows, flops, unit, count } = await makePlan(observeRun(context.progress), context.memory);
+  const { plan, rows, parameters, flops, unit, count } = await makePlan(
+    observeRun(context.progress),
+    context.memory,
+  );
   const gflops = await matrixProductRate(engine, context.clock);
   engine.dispose();
   const seconds = flops / (gflops * 1e9 * typicalEfficiency);
@@ -44,7 +45,10 @@ export async function dryRun(
   output.text(
     formatTable([
       ['', 'value'],
-      ...rows.map(([name, value]) => [name, typeof value === 'number' ? formatNumber(value) : value]),
+      ...rows.map(([name, value]) => [
+        name,
+        name === 'trained' ? `${formatNumber(value)} (${percent(value / parameters)})` : formatNumber(value),
+      ]),
     ]),
   );
   output.text('');
@@ -60,3 +64,5 @@ export async function dryRun(
       `(${typicalEfficiency} of ${gflops.toFixed(0)} GFLOP/s, measured now; small models reach less)`,
   );
 }
+
+const percent = (share: number): string => `${(100 * share).toPrecision(3)} %`;

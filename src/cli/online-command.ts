@@ -26,18 +26,19 @@ export function onlineCommand<S extends ConfigSchema>(method: OnlineMethod<S>): 
       // The type of `defineOnlineMethod` guarantees the shared fields.
       const settings = config as unknown as OnlineTrainingConfig;
       if (context.switches.has('dryRun')) {
-        const { dryRun, trainedOf } = await import('./dry-run.ts');
+        const { dryRun } = await import('./dry-run.ts');
         const { planOnline } = await import('../parts/trainer/plan-online.ts');
         await dryRun(settings.threads, context, async (observer, memory) => {
           const plan = await planOnline(method as unknown as OnlineMethod, settings, observer, memory);
           return {
             plan,
+            parameters: plan.parameters,
             flops: plan.flopsPerIteration,
             unit: 'iteration without sampling',
             count: plan.iterations,
             rows: [
               ['parameters', plan.parameters],
-              ['trained', trainedOf(plan.trained, plan.parameters)],
+              ['trained', plan.trained],
               ...(plan.critic > 0 ? [['trained, critic', plan.critic] as const] : []),
               ['prompts', plan.prompts],
               ['columns, longest', plan.columns],

@@ -23,7 +23,7 @@ export function trainCommand<S extends ConfigSchema, E>(method: TrainMethod<S, E
     },
     run: async (config, context) => {
       if (context.switches.has('dryRun')) {
-        const { dryRun, trainedOf } = await import('./dry-run.ts');
+        const { dryRun } = await import('./dry-run.ts');
         const { planTraining } = await import('../parts/trainer/plan.ts');
         const { threads } = config as unknown as TrainerConfig;
         await dryRun(threads, context, async (observer, memory) => {
@@ -36,12 +36,13 @@ export function trainCommand<S extends ConfigSchema, E>(method: TrainMethod<S, E
           const { parameters, trained, examples, evaluationExamples, columns, steps } = plan;
           return {
             plan,
+            parameters,
             flops: plan.flopsPerStep,
             unit: 'step',
             count: steps,
             rows: [
               ['parameters', parameters],
-              ['trained', trainedOf(trained, parameters)],
+              ['trained', trained],
               ['examples', examples],
               ['held-out examples', evaluationExamples],
               ['columns, median', columns.median],
