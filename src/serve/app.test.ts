@@ -192,6 +192,35 @@ describe('embeddings and scores', () => {
     expect(refused.status).toBe(400);
     expect((await ask('/v1/completions', { ...plain, model: 'tiny-reward' })).json.error.param).toBe('model');
   });
+  it('score by the steps of a completion where the card says so', async () => {
+    const card = {
+      ...{ format: 1 as const, eosRule: 'as-is' as const, maxLength: 96 },
+      process: {
+        ...{ separator: '\n', aggregate: 'min' as const },
+        ...{ heldOut: false, solutions: 1, steps: 2, accuracy: 1, ece: 0 },
+      },
+    };
+    const of = tinyServer(engine, { card });
+    const { tokenizer } = of;
+    const prompt = tokenizer.encode('Nobody');
+    const score = async (completion: string): Promise<readonly (number | null)[]> => {
+      const completion_token_ids = tokenizer.encode(completion, { continuation: true });
+      const input = [
+        { prompt: 'Nobody', completion },
+        { prompt_token_ids: prompt, completion_token_ids },
+      ];
+      const { json } = await ask('/v1/score', { model: 'tiny-reward', input }, of);
+      return json.data.map((d: Json) => d.score);
+    };
+    const [first, second] = [await score(' counts'), await score(' counts\n waits')];
+    // A probability, that of the least step: a further step can only lower it.
+    expect(first[0]).toBeGreaterThan(0);
+    expect(first[0]).toBeLessThan(1);
+    expect(second[0]).toBeLessThanOrEqual(first[0]!);
+    expect(second[0]).toBeCloseTo(second[1]!, 5);
+    expect(first[0]).toBeCloseTo(first[1]!, 5);
+    await of.app.close(never());
+  });
 });
 
 describe('errors', () => {

@@ -5,6 +5,7 @@ import type { ScoreItem } from '../parts/scorer/scorer.ts';
 import { type Call, checkIds, encode, plainText } from './completions.ts';
 import { invalid } from './errors.ts';
 import { type embeddingSchema, listOf, type scoreSchema } from './schemas.ts';
+import type { ServedModel } from './served-model.ts';
 
 /** The mean of the final hidden states of a text's tokens, at length 1. */
 export async function embeddings(body: z.output<typeof embeddingSchema>, call: Call): Promise<Response> {
@@ -82,7 +83,7 @@ function itemOf(input: Input, index: number, { model }: Call): ScoreItem {
     checkIds([...input.prompt_token_ids, ...input.completion_token_ids].slice(0, model.maxTokens), model);
     const { prompt_token_ids: promptIds, completion_token_ids: completionIds } = input;
     // Ids are taken as they are: no stop token is put after them.
-    return { prompt: '', completion: '', promptIds, completionIds, finish: 'stop' };
+    return withTexts(promptIds, completionIds, model, 'stop');
   }
   const columns =
     'messages' in input
@@ -91,13 +92,24 @@ function itemOf(input: Input, index: number, { model }: Call): ScoreItem {
   const [row] = toRows([columns], where);
   const { ids, promptLength } = encode(() => model.encoder.supervised(row!), where);
   const whole = Array.from(ids);
-  return {
-    prompt: '',
-    completion: '',
-    promptIds: whole.slice(0, promptLength),
-    completionIds: whole.slice(promptLength),
-  };
+  return withTexts(whole.slice(0, promptLength), whole.slice(promptLength), model);
 }
+
+/** Ids with their texts, which are decoded only for models that read texts, such as those of steps. */
+const withTexts = (
+  promptIds: readonly number[],
+  completionIds: readonly number[],
+  { tokenizer }: ServedModel,
+  finish?: 'stop',
+): ScoreItem => ({
+  ...{ promptIds, completionIds, ...(finish === undefined ? {} : { finish }) },
+  get prompt() {
+    return tokenizer.decode(promptIds);
+  },
+  get completion() {
+    return tokenizer.decode(completionIds);
+  },
+});
 
 const splitConversation = (messages: readonly unknown[]): Record<string, unknown> => ({
   prompt: messages.slice(0, -1),

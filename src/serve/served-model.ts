@@ -13,8 +13,8 @@ import type { CausalModel } from '../models/index.ts';
 import { isScoreModel } from '../models/score-model.ts';
 import type { Parameters } from '../nn/parameters.ts';
 import { hiddenForward } from '../parts/forward.ts';
+import { openRewardModel } from '../parts/scorer/open-reward-model.ts';
 import type { RewardCard } from '../parts/scorer/reward-card.ts';
-import { rewardModelScorer } from '../parts/scorer/reward-model-scorer.ts';
 import type { Score, ScoreItem } from '../parts/scorer/scorer.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
 import { ApiError } from './errors.ts';
@@ -91,10 +91,9 @@ export function createServedModel(options: ServedModelOptions): ServedModel {
   const forward = hiddenForward({ engine, model, parameters, batchSize: 1, bucket: 32 });
   const scorer =
     kind === 'score'
-      ? rewardModelScorer({
-          ...{ engine, model, parameters, batchSize: 4, bucket: 32, name: id },
-          ...(card === undefined ? {} : { card }),
-          ...(tokenizer.eosId === undefined ? {} : { eosId: tokenizer.eosId }),
+      ? openRewardModel({
+          ...{ engine, loaded: { model, parameters }, tokenizer, card, name: id },
+          ...{ batchSize: 4, bucket: 32, appendStop: true },
         })
       : undefined;
   const programs = createProgramCache(engine, { limit: 1 });

@@ -114,6 +114,13 @@ it('prm: the least of the steps is the reward', async () => {
   expect(process!.f1).toBeGreaterThan(0.9);
   expect(await meanReward('steps', ' likes\n likes\n')).toBeGreaterThan(0.5);
   expect(await meanReward('steps', ' likes\n hates\n')).toBeLessThan(0.5);
+  const { stdout } = await runHeed([
+    ...['generate', '3 toys', '--model', at('model'), '--best-of', '4', '--max-new-tokens', '4', '--json'],
+    ...['--reward', at('steps', 'model'), '--threads', '1'],
+  ]);
+  const { score } = JSON.parse(stdout.trim().split('\n').at(-1)!) as { score: number };
+  expect(score).toBeGreaterThan(0);
+  expect(score).toBeLessThan(1);
 }, 60_000);
 
 it('eval-rm: accuracy by category and calibration, kept in the card', async () => {

@@ -2,6 +2,7 @@
 import { createRng } from '../../src/core/rng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import { scoreModelFrom } from '../../src/models/score-model.ts';
+import type { RewardCard } from '../../src/parts/scorer/reward-card.ts';
 import { type App, type AppOptions, createApp, type LogEntry } from '../../src/serve/app.ts';
 import { createServedModel, type ServedModel } from '../../src/serve/served-model.ts';
 import { type Tokenizer, trainBpe } from '../../src/tokenizer/index.ts';
@@ -25,6 +26,8 @@ export interface TinyServerOptions
   readonly maxTokens?: number;
   /** Waits between two steps: what lets tests act in the middle of an answer. */
   readonly pause?: () => Promise<void>;
+  /** Card of the reward model; one of steps has a head of two labels. */
+  readonly card?: RewardCard;
 }
 
 export const yieldToEvents = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -33,7 +36,7 @@ export const tinyTokenizer = (): Tokenizer =>
   trainBpe(bpeCorpus.slice(0, 200), { vocabSize: 300, specialTokens: { bos: '<s>', eos: '</s>' } });
 
 export function tinyServer(engine: Engine, options: TinyServerOptions = {}): TinyServer {
-  const { slots = 4, queue = 16, maxTokens = 96, pause = yieldToEvents, ...others } = options;
+  const { slots = 4, queue = 16, maxTokens = 96, pause = yieldToEvents, card, ...others } = options;
   const tokenizer = tinyTokenizer();
   const source = tinyModel(7, {
     vocab_size: tokenizer.vocabSize,
@@ -45,8 +48,11 @@ export function tinyServer(engine: Engine, options: TinyServerOptions = {}): Tin
     clock: () => performance.now(),
   };
   const text = createServedModel({ ...common, ...source, id: 'tiny' });
-  const scored = scoreModelFrom(source, { rng: createRng(3) });
-  const reward = createServedModel({ ...common, ...scored, id: 'tiny-reward' });
+  const scored = scoreModelFrom(source, {
+    rng: createRng(3),
+    outputs: card?.process === undefined ? 1 : 2,
+  });
+  const reward = createServedModel({ ...common, ...scored, card, id: 'tiny-reward' });
   const log: LogEntry[] = [];
   let ids = 0;
   const app = createApp({

@@ -77,7 +77,13 @@ export const command = defineCommand({
     const stage = progress.start('score', { total: items.length });
     try {
       const scorer = openRewardModel({
-        ...{ folder: settings.model, name: basename(settings.model), engine, loaded, tokenizer },
+        ...{
+          card: readRewardCard(settings.model),
+          name: basename(settings.model),
+          engine,
+          loaded,
+          tokenizer,
+        },
         ...{ batchSize: settings.batchSize, bucket: 16, appendStop: true },
         onProgress: (done) => stage.update(done),
       });

@@ -11,6 +11,7 @@ import { type Estimate, estimateMean, groupRows } from '../../eval/index.ts';
 import { createGenerator } from '../../generate/index.ts';
 import { loadModel } from '../../models/index.ts';
 import { openRewardModel } from '../../parts/scorer/open-reward-model.ts';
+import { readRewardCard } from '../../parts/scorer/reward-card.ts';
 import { type ScoreItem, scoreAll } from '../../parts/scorer/scorer.ts';
 import type { PartScore, Reward } from '../../parts/scorer/weighted-scorer.ts';
 import { openRewards, rewardFields, rewardSources } from '../../parts/trainer/reward-fields.ts';
@@ -158,7 +159,7 @@ async function modelRewards(
   const tokenizer = await loadTokenizer(settings.model);
   return (folder, name) =>
     openRewardModel({
-      ...{ folder, name, engine, tokenizer, loaded: loaded.get(folder)! },
+      ...{ card: readRewardCard(folder), name, engine, tokenizer, loaded: loaded.get(folder)! },
       ...{ batchSize: settings.batchSize, bucket: 16, appendStop: true },
     });
 }

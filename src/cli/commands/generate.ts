@@ -9,8 +9,8 @@ import type { Engine } from '../../engine/engine.ts';
 import { fingerprint } from '../../generate/fingerprint.ts';
 import { type BeamOptions, createGenerator, textConstraints } from '../../generate/index.ts';
 import { type LoadedModel, loadModel } from '../../models/index.ts';
+import { openRewardModel } from '../../parts/scorer/open-reward-model.ts';
 import { readRewardCard } from '../../parts/scorer/reward-card.ts';
-import { rewardModelScorer } from '../../parts/scorer/reward-model-scorer.ts';
 import type { Scorer } from '../../parts/scorer/scorer.ts';
 import { quantizations, quantizeOption } from '../../parts/trainer/lora-fields.ts';
 import { checkTokenizerFits, loadTokenizer, type Tokenizer } from '../../tokenizer/index.ts';
@@ -320,11 +320,9 @@ async function loadScorer(
   if (reward === undefined) return undefined;
   const loaded = await loadModel(reward);
   checkTokenizerFits(tokenizer, { vocabSize: loaded.model.vocabSize, where: reward });
-  const card = readRewardCard(reward);
-  return rewardModelScorer({
-    ...{ engine, model: loaded.model, parameters: loaded.parameters, batchSize: 8, bucket: 32, name: reward },
-    ...(card === undefined ? {} : { card }),
-    ...(tokenizer.eosId === undefined ? {} : { eosId: tokenizer.eosId }),
+  return openRewardModel({
+    ...{ engine, loaded, tokenizer, card: readRewardCard(reward), name: reward },
+    ...{ batchSize: 8, bucket: 32, appendStop: true },
   });
 }
 

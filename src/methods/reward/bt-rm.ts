@@ -17,7 +17,6 @@ import { createRng } from '../../core/rng.ts';
 import {
   createEncoder,
   createTextEncoder,
-  type EncodedExample,
   type EncodedPair,
   encodeCache,
   encodeRows,
@@ -33,9 +32,9 @@ import {
   scoreModelFrom,
   scoreModelOver,
 } from '../../models/score-model.ts';
-import { scoreForward } from '../../parts/forward.ts';
 import { bradleyTerryLoss } from '../../parts/loss/bradley-terry.ts';
 import { defineMethod, type EncodeContext, type FinishContext, trainMetrics } from '../../parts/method.ts';
+import { scoresOf, upToStop } from '../../parts/score-base.ts';
 import { fitNormalizer, formatRewardCard, REWARD_CARD } from '../../parts/scorer/reward-card.ts';
 import { type RewardPair, rewardModelStep } from '../../parts/step/reward-model.ts';
 import { trainerFields } from '../../parts/trainer/config.ts';
@@ -143,12 +142,6 @@ function encoderFor({ config, tokenizer, model }: EncodeContext<Config>) {
   return create(tokenizer, { maxLength, truncation });
 }
 
-/** Without what a chat template writes after the stop token: the score is read where sampling ends. */
-function upToStop(example: EncodedExample): EncodedExample {
-  const end = example.mask.lastIndexOf(1) + 1;
-  return { ...example, ids: example.ids.slice(0, end), mask: example.mask.slice(0, end) };
-}
-
 /** The `margin` column: how much better the chosen completion is, 0 or more; 0 when the row has none. */
 function marginOf({ columns: { margin = 0 }, where }: Row): number {
   if (typeof margin === 'number' && Number.isFinite(margin) && margin >= 0) return margin;
@@ -160,20 +153,12 @@ function marginOf({ columns: { margin = 0 }, where }: Row): number {
   });
 }
 
+/** The score of each sequence. */
 async function scoreSequences(
   sequences: readonly ArrayLike<number>[],
-  { engine, model, parameters, config: { evaluationBatchSize }, onProgress }: FinishContext<Config>,
+  context: FinishContext<Config>,
 ): Promise<number[]> {
-  const forward = scoreForward({
-    ...{ engine, model, parameters, bucket: 16 },
-    batchSize: 2 * evaluationBatchSize,
-    onProgress: (done, total) => onProgress('score', done, total),
-  });
-  try {
-    return (await forward.run(sequences)).map((scores) => scores[0]!);
-  } finally {
-    forward.dispose();
-  }
+  return (await scoresOf(sequences, context)).map((scores) => scores[0]!);
 }
 
 /** Scores of the reference completions; undefined without a file of them. */

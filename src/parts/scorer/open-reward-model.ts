@@ -1,16 +1,17 @@
-/** A reward model of any kind from its folder, as a scorer. */
+/** A reward model of any kind, as a scorer. */
 import type { LoadedModel } from '../../models/checkpoint.ts';
 import type { Tokenizer } from '../../tokenizer/index.ts';
 import type { ForwardOptions } from '../forward.ts';
 import { processScorer } from './process-scorer.ts';
-import { readRewardCard } from './reward-card.ts';
+import type { RewardCard } from './reward-card.ts';
 import { rewardModelScorer } from './reward-model-scorer.ts';
 import type { Scorer } from './scorer.ts';
 
 export interface OpenRewardModelOptions
   extends Pick<ForwardOptions, 'engine' | 'batchSize' | 'bucket' | 'onProgress'> {
-  readonly folder: string;
   readonly name: string;
+  /** What its folder says of it (`readRewardCard`); undefined where it has none. */
+  readonly card: RewardCard | undefined;
   readonly loaded: Pick<LoadedModel, 'model' | 'parameters'>;
   /** Of the texts: the policy's. */
   readonly tokenizer: Tokenizer;
@@ -21,14 +22,13 @@ export interface OpenRewardModelOptions
 }
 
 /**
- * The scorer that the card in the folder asks for: of sequences, of weighted attributes, or of steps.
+ * The scorer that the card asks for: of sequences, of weighted attributes, or of steps.
  *
- * @throws ConfigError when the model does not fit its card; CheckpointError when the card cannot be read
+ * @throws ConfigError when the model does not fit its card
  */
 export function openRewardModel(options: OpenRewardModelOptions): Scorer {
-  const { folder, name, loaded, tokenizer, normalize = true, appendStop = false, ...rest } = options;
+  const { card, name, loaded, tokenizer, normalize = true, appendStop = false, ...rest } = options;
   const { model, parameters } = loaded;
-  const card = readRewardCard(folder);
   const forward = { ...rest, model, parameters };
   if (card?.process !== undefined)
     return processScorer({ ...forward, name, tokenizer, process: card.process });

@@ -5,6 +5,7 @@ import { checkTokenizerFits, loadTokenizer } from '../../tokenizer/index.ts';
 import { columnBucket } from '../batches.ts';
 import type { OnlineMethod } from '../online-method.ts';
 import { openRewardModel } from '../scorer/open-reward-model.ts';
+import { readRewardCard } from '../scorer/reward-card.ts';
 import type { Reward } from '../scorer/weighted-scorer.ts';
 import { loadPrompts } from './load-prompts.ts';
 import type { OnlineHooks } from './online.ts';
@@ -59,7 +60,7 @@ export async function runOnlineTraining(
 
   const rewardOfModel = (folder: string, name: string): Reward => {
     return openRewardModel({
-      ...{ folder, name, engine, tokenizer, loaded: rewardModels.get(folder)! },
+      ...{ card: readRewardCard(folder), name, engine, tokenizer, loaded: rewardModels.get(folder)! },
       ...{ batchSize: Math.min(config.scoringBatchSize, config.batchSize), bucket: columnBucket },
       normalize: config.normalizeScores,
     });
