@@ -292,7 +292,7 @@ function missingColumn(row: Row, column: string, type: RowType): DataError {
     where: row.where,
     expected: `a column \`${column}\``,
     received: names.length === 0 ? 'no columns' : `columns ${names.join(', ')}${hint}`,
-    fix: `A ${type} row has ${columnsOfType[type]}`,
+    fix: `${type.startsWith('u') ? 'An' : 'A'} ${type} row has ${columnsOfType[type]}`,
   });
 }
 

@@ -109,7 +109,7 @@ describe('heed generate', () => {
     const flags = ['--data', data, '--n', '2', '--batch-size', '2'];
     await generate([...flags, '--output', at('whole.jsonl')]);
     const wanted = readFileSync(at('whole.jsonl'), 'utf8');
-    const run = [...flags, '--output', at('out.jsonl')];
+    const run = [...flags, '--output', at('out.jsonl'), '--overwrite'];
     await generate(run);
     const complete = readFileSync(at('out.jsonl'), 'utf8');
     expect(complete).toBe(wanted);
@@ -149,6 +149,18 @@ describe('heed generate', () => {
     writeFileSync(partial, head.slice(0, 40));
     expect((await generate([...run, '--resume'])).code).toBe(0);
     expect(readFileSync(at('out.jsonl'), 'utf8')).toBe(wanted);
+  });
+
+  it('replaces a finished file only when told to', async () => {
+    const run = ['--data', write('in.jsonl', [{ prompt: 'a' }]), '--output', at('out.jsonl')];
+    expect((await generate(run)).code).toBe(0);
+    const first = readFileSync(at('out.jsonl'), 'utf8');
+    const again = await generate([...run, '--seed', '1']);
+    expect([again.code, again.stderr]).toEqual([2, expect.stringMatching(/out\.jsonl.*--overwrite/s)]);
+    expect(readFileSync(at('out.jsonl'), 'utf8')).toBe(first);
+    expect(existsSync(at('out.jsonl.partial'))).toBe(false);
+    expect((await generate([...run, '--seed', '1', '--overwrite'])).code).toBe(0);
+    expect(readFileSync(at('out.jsonl'), 'utf8')).not.toBe(first);
   });
 
   it('does not continue a file of other settings, other rows or other lines', async () => {

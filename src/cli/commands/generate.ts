@@ -48,6 +48,7 @@ const config = z.strictObject({
       'JSON Lines with prompt, completion, ids and log-probabilities, written as they come to <file>.partial',
     ),
     resume: field(z.boolean().default(false)).describe('continue the unfinished results of --output'),
+    overwrite: field(z.boolean().default(false)).describe('replace results of --output that are finished'),
     n: field(z.int().positive().default(1)).describe('completions per prompt'),
     bestOf: field(z.int().positive().optional()).describe(
       'make this many completions per prompt and keep the best n: by mean log-probability, or by --reward; default n',
@@ -126,6 +127,7 @@ export const command = defineCommand({
           prompts: jobs.length,
           lines: keep,
           resume: settings.resume,
+          overwrite: settings.overwrite,
         });
       }
       const done = results?.done ?? new Set<number>();

@@ -24,6 +24,8 @@ export interface ResultFileOptions {
   readonly prompts: number;
   readonly lines: number;
   readonly resume: boolean;
+  /** Replace finished results. */
+  readonly overwrite: boolean;
 }
 
 export interface ResultFile {
@@ -50,10 +52,11 @@ export const partialName = (path: string): string => `${path}.partial`;
  * Opens a file to be written, or an unfinished one to be continued: whole results are kept, a last one that was cut off is
  * removed.
  *
- * @throws DataError when there is an unfinished file and `resume` is not set, or one of another run or no such file at all
+ * @throws DataError when there is an unfinished file and `resume` is not set, or one of another run, or a finished one that
+ *   may not be replaced
  */
 export async function openResults(options: ResultFileOptions): Promise<ResultFile> {
-  const { path, run, prompts, lines, resume } = options;
+  const { path, run, prompts, lines, resume, overwrite } = options;
   const partial = partialName(path);
   const exists = existsSync(partial);
   if (exists && !resume) {
@@ -62,6 +65,14 @@ export async function openResults(options: ResultFileOptions): Promise<ResultFil
       expected: 'no unfinished results, or --resume',
       received: 'the results of a run that was interrupted',
       fix: 'Add --resume to continue it, or delete the file',
+    });
+  }
+  if (existsSync(path) && !overwrite) {
+    throw new DataError({
+      where: path,
+      expected: 'a new file',
+      received: 'one that exists',
+      fix: 'Name another --output, or pass --overwrite to replace it',
     });
   }
   await mkdir(dirname(path), { recursive: true });
