@@ -65,6 +65,8 @@ export interface TokenEvent {
   readonly samplingLogProb: number;
   /** Most likely tokens in its place, likeliest first; with `topLogProbs`. */
   readonly topLogProbs?: readonly TokenLogProb[];
+  /** Entropy of the model's distribution in its place, nats; with `entropy`. */
+  readonly entropy?: number;
   /** Only with the last token. */
   readonly finish?: Completion['finish'];
 }

@@ -134,9 +134,11 @@ export function extend(
   if (options.onToken === undefined) return;
   const { promptIndex, sampleIndex, finish } = row;
   const top = row.topLogProbs.at(-1);
+  const entropy = row.entropies.at(-1);
   const event: TokenEvent = {
     ...{ promptIndex, sampleIndex, position, id: token, logProb, samplingLogProb },
     ...(top === undefined ? {} : { topLogProbs: top }),
+    ...(entropy === undefined ? {} : { entropy }),
   };
   options.onToken(finish === undefined ? event : { ...event, finish });
 }

@@ -25,7 +25,7 @@ export interface Piece {
   /** prompt · n + sample */
   readonly choice: number;
   readonly text: string;
-  readonly token: Pick<TokenEvent, 'id' | 'logProb' | 'samplingLogProb' | 'topLogProbs'>;
+  readonly token: Pick<TokenEvent, 'id' | 'logProb' | 'samplingLogProb' | 'topLogProbs' | 'entropy'>;
   readonly finish?: 'stop' | 'length';
 }
 
@@ -130,6 +130,7 @@ function sessionOptions(
     maxNewTokens,
     stopIds,
     topLogProbs,
+    entropy: body.return_entropy === true,
   };
 }
 

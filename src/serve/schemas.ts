@@ -44,6 +44,8 @@ const sampling = {
   include_stop_str_in_output: z.boolean().nullish(),
   skip_special_tokens: z.boolean().nullish(),
   return_token_ids: z.boolean().nullish(),
+  // Of this server alone:
+  return_entropy: z.boolean().nullish(),
   guided_choice: choice.nullish(),
   guided_regex: z.string().nullish(),
   guided_json: schemaOrText.nullish(),
