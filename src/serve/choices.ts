@@ -144,13 +144,14 @@ function constraintOf(model: ServedModel, body: SamplingBody): Constraint | unde
     jsonSchema:
       (typeof json === 'string' ? parseSchema(json) : json) ??
       (format?.type === 'json_schema' ? format.json_schema.schema : undefined),
+    jsonObject: format?.type === 'json_object' || outputs?.json_object === true ? (true as const) : undefined,
   };
   try {
     return model.constraints(asked);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     const param =
-      format?.type === 'json_schema'
+      format?.type === 'json_schema' || format?.type === 'json_object'
         ? 'response_format'
         : outputs == null
           ? 'guided_json'

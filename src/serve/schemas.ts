@@ -50,11 +50,15 @@ const sampling = {
   guided_regex: z.string().nullish(),
   guided_json: schemaOrText.nullish(),
   structured_outputs: z
-    .strictObject({ choice: choice.nullish(), regex: z.string().nullish(), json: schemaOrText.nullish() })
+    .strictObject({
+      ...{ choice: choice.nullish(), regex: z.string().nullish(), json: schemaOrText.nullish() },
+      json_object: z.boolean().nullish(),
+    })
     .nullish(),
   response_format: z
     .discriminatedUnion('type', [
       z.looseObject({ type: z.literal('text') }),
+      z.looseObject({ type: z.literal('json_object') }),
       z.looseObject({
         type: z.literal('json_schema'),
         json_schema: z.looseObject({ schema: z.record(z.string(), z.unknown()) }),

@@ -92,9 +92,7 @@ export function createRemoteGenerator(options: RemoteGeneratorOptions): Generato
 }
 
 function refuseLocal(options: GenerateOptions): void {
-  const name = (['topLogProbs', 'beams', 'constraint', 'speculate'] as const).find(
-    (key) => options[key],
-  );
+  const name = (['topLogProbs', 'beams', 'constraint', 'speculate'] as const).find((key) => options[key]);
   if (name === undefined) return;
   throw new ConfigError({
     where: `generate(${name})`,
