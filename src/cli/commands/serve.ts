@@ -29,7 +29,7 @@ const config = z.strictObject({
       'address to listen on; the default is reached from this machine only',
     ),
     port: field(z.int().min(0).max(65_535).default(8000)).describe('port; 0 takes a free one'),
-    apiKey: field(z.string().min(8).optional()).describe(
+    apiKey: field(z.string().min(8).optional(), { secret: true }).describe(
       'clients must send it; better as HEED_API_KEY than on the command line',
     ),
     maxBodyBytes: field(z.int().positive().default(1_048_576)).describe('largest request; beyond: 413'),
