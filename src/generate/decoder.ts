@@ -11,7 +11,7 @@ import {
   prefillProgram,
   verifyProgram,
 } from './programs.ts';
-import { layoutPrompts } from './prompt-layout.ts';
+import { layoutPrompts, prefillTokens, runsOf } from './prompt-layout.ts';
 import { rowViews } from './row.ts';
 import type { RowOutputs } from './sample.ts';
 
@@ -106,37 +106,51 @@ export function createDecoder(options: DecoderOptions): Decoder {
   const passes = prefillPasses(options.prefill);
   let current: DecodeStep | undefined;
 
+  type Targets = Parameters<Decoder['prefill']>[0];
+
+  /** Prompts of one run: those of `targets`, which stand at `first` and after among all. */
+  async function prefillRun(
+    targets: Targets,
+    first: number,
+    visit: Parameters<Decoder['prefill']>[1],
+  ): Promise<void> {
+    const prompts = targets.map(([copy]) => copy!.row.prompt);
+    const layout = layoutPrompts(
+      prompts.map(({ length }) => length),
+      model.maxPositions,
+      padded,
+    );
+    const { columns, places } = layout;
+    const pass = await passes.take({ prompts: powerOfTwo(targets.length), ...layout });
+    const { idWords, positionWords, segments, lastWords, inverseTemperature, binding } = pass;
+    // What earlier prompts left behind these is seen by none of them: attention looks back.
+    for (const [index, prompt] of prompts.entries()) {
+      const from = places[index]!.row * columns + places[index]!.start;
+      for (let t = 0; t < prompt.length; t++) {
+        idWords[2 * (from + t)] = prompt[t]!;
+        positionWords[2 * (from + t)] = t;
+      }
+      segments.fill(index + 1, from, from + prompt.length);
+      lastWords[2 * index] = from + prompt.length - 1;
+      inverseTemperature[index] = inverse(targets[index]![0]!.row.options.temperature);
+    }
+    try {
+      await run(binding);
+      for (const [index, copies] of targets.entries()) {
+        const entries = { ...places[index]!, length: prompts[index]!.length, columns };
+        for (const { slot } of copies) cache.fill(slot, pass.arrays, entries);
+        visit(pass.views[index]!, first + index);
+      }
+    } finally {
+      passes.giveBack(pass);
+    }
+  }
+
   return {
     async prefill(targets, visit) {
-      const prompts = targets.map(([first]) => first!.row.prompt);
-      const layout = layoutPrompts(
-        prompts.map(({ length }) => length),
-        model.maxPositions,
-        padded,
-      );
-      const { columns, places } = layout;
-      const pass = await passes.take({ prompts: powerOfTwo(targets.length), ...layout });
-      const { idWords, positionWords, segments, lastWords, inverseTemperature, binding } = pass;
-      // What earlier prompts left behind these is seen by none of them: attention looks back.
-      for (const [index, prompt] of prompts.entries()) {
-        const from = places[index]!.row * columns + places[index]!.start;
-        for (let t = 0; t < prompt.length; t++) {
-          idWords[2 * (from + t)] = prompt[t]!;
-          positionWords[2 * (from + t)] = t;
-        }
-        segments.fill(index + 1, from, from + prompt.length);
-        lastWords[2 * index] = from + prompt.length - 1;
-        inverseTemperature[index] = inverse(targets[index]![0]!.row.options.temperature);
-      }
-      try {
-        await run(binding);
-        for (const [index, copies] of targets.entries()) {
-          const entries = { ...places[index]!, length: prompts[index]!.length, columns };
-          for (const { slot } of copies) cache.fill(slot, pass.arrays, entries);
-          visit(pass.views[index]!, index);
-        }
-      } finally {
-        passes.giveBack(pass);
+      const lengths = targets.map(([copy]) => padded(copy!.row.prompt.length));
+      for (const [start, end] of runsOf(lengths, prefillTokens)) {
+        await prefillRun(targets.slice(start, end), start, visit);
       }
     },
     async step(rows) {

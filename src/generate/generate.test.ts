@@ -112,6 +112,20 @@ describe('generate', () => {
     generator.dispose();
   });
 
+  it('computes prompts that are too long together in several passes', async () => {
+    const { model, parameters } = tinyModel(4, { head_dim: 8, max_position_embeddings: 1024 });
+    const random = createRng(10);
+    const long = [900, 30, 1000, 950, 800, 1000].map((length, row) =>
+      Array.from({ length }, (_, t) => random.integer(20, row, t)),
+    );
+    const few = { ...options, maxNewTokens: 4, stopIds: new Set<number>() };
+    const generator = createGenerator({ engine, model, parameters });
+    const together = await generator.generate(long, few);
+    const apart = await generator.generate(long, { ...few, batchSize: 1 });
+    expect(together.map(({ ids }) => ids)).toEqual(apart.map(({ ids }) => ids));
+    generator.dispose();
+  });
+
   it('does not look at packed weights again when they are said to be frozen', async () => {
     const { model, parameters } = tinyModel(4, { head_dim: 8 });
     const generator = createGenerator({ engine, model, parameters, prepack: true, frozen: true });
