@@ -127,6 +127,34 @@ describe('completions', () => {
   });
 });
 
+describe('entropies', () => {
+  it('of the whole distribution, on request: of texts, chats and streams alike', async () => {
+    const body = { ...plain, return_entropy: true, logprobs: 20, temperature: 0.7 };
+    const { json } = await ask('/v1/completions', body);
+    const { token_entropies: entropies, token_ids: ids } = json.choices[0];
+    expect(entropies).toHaveLength(8);
+    expect(ids).toBeUndefined();
+    // The full distribution in each place, by a pass over the text.
+    const all = await ask('/v1/completions', { ...body, return_token_ids: true });
+    const sequence = [...all.json.choices[0].prompt_token_ids, ...all.json.choices[0].token_ids];
+    const scored = await server.text.scoreTokens(sequence, server.text.vocabSize);
+    scored.slice(-8).forEach(({ top }, t) => {
+      const entropy = -top.reduce((sum, { logProb }) => sum + Math.exp(logProb) * logProb, 0);
+      expect(entropies[t]).toBeCloseTo(entropy, 4);
+    });
+    const response = await server.app.fetch(post('/v1/completions', { ...body, stream: true }));
+    const events = (await response.text()).split('\n\n').filter((event) => event.startsWith('data: {'));
+    const pieces: Json[] = events.map((event) => JSON.parse(event.slice(6)).choices[0]);
+    expect(pieces.flatMap((piece) => piece.token_entropies ?? [])).toEqual(entropies);
+    const chat = {
+      ...{ model: 'tiny', messages: [{ role: 'user', content: 'Hi' }], max_tokens: 3, ignore_eos: true },
+    };
+    const spoken = await ask('/v1/chat/completions', { ...chat, return_entropy: true });
+    expect(spoken.json.choices[0].token_entropies).toHaveLength(3);
+    expect((await ask('/v1/chat/completions', chat)).json.choices[0].token_entropies).toBeUndefined();
+  });
+});
+
 describe('chat completions', () => {
   it('render the template and give role, content, log-probabilities of the top tokens', async () => {
     const { status, json } = await ask('/v1/chat/completions', {

@@ -25,7 +25,7 @@ export interface Piece {
   /** prompt · n + sample */
   readonly choice: number;
   readonly text: string;
-  readonly token: Pick<TokenEvent, 'id' | 'logProb' | 'samplingLogProb' | 'topLogProbs'>;
+  readonly token: Pick<TokenEvent, 'id' | 'logProb' | 'samplingLogProb' | 'topLogProbs' | 'entropy'>;
   readonly finish?: 'stop' | 'length';
 }
 
@@ -130,6 +130,7 @@ function sessionOptions(
     maxNewTokens,
     stopIds,
     topLogProbs,
+    entropy: body.return_entropy === true,
   };
 }
 
@@ -143,13 +144,14 @@ function constraintOf(model: ServedModel, body: SamplingBody): Constraint | unde
     jsonSchema:
       (typeof json === 'string' ? parseSchema(json) : json) ??
       (format?.type === 'json_schema' ? format.json_schema.schema : undefined),
+    jsonObject: format?.type === 'json_object' || outputs?.json_object === true ? (true as const) : undefined,
   };
   try {
     return model.constraints(asked);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     const param =
-      format?.type === 'json_schema'
+      format?.type === 'json_schema' || format?.type === 'json_object'
         ? 'response_format'
         : outputs == null
           ? 'guided_json'

@@ -40,7 +40,7 @@ interface Form {
   end(index: number, finish: 'stop' | 'length'): Record<string, unknown>;
 }
 
-interface Token extends Pick<Piece['token'], 'id' | 'logProb' | 'samplingLogProb' | 'topLogProbs'> {}
+type Token = Piece['token'];
 
 /** A choice as far as it has come. */
 interface Made {
@@ -76,8 +76,7 @@ export async function chatCompletions(body: ChatBody, call: Call): Promise<Respo
   const maxNewTokens = body.max_completion_tokens ?? body.max_tokens ?? call.model.maxTokens;
   const n = body.n ?? 1;
   const wanted = body.logprobs === true;
-  const ids = (tokens: readonly Token[]): Record<string, unknown> =>
-    body.return_token_ids === true ? tokenFields(tokens) : {};
+  const ids = (tokens: readonly Token[]): Record<string, unknown> => tokenFields(tokens, body);
   const logprobs = (tokens: readonly Token[]): Record<string, unknown> => ({
     logprobs: wanted
       ? {
@@ -146,10 +145,10 @@ export async function completions(body: CompletionBody, call: Call): Promise<Res
       });
     }
   }
-  const ids = (tokens: readonly Token[], prompt?: readonly number[]): Record<string, unknown> =>
-    body.return_token_ids === true
-      ? { ...tokenFields(tokens), ...(prompt === undefined ? {} : { prompt_token_ids: prompt }) }
-      : {};
+  const ids = (tokens: readonly Token[], prompt?: readonly number[]): Record<string, unknown> => ({
+    ...tokenFields(tokens, body),
+    ...(body.return_token_ids === true && prompt !== undefined ? { prompt_token_ids: prompt } : {}),
+  });
   const logprobs = (tokens: readonly Token[], offset: number, before?: Echo): Record<string, unknown> => ({
     logprobs: wanted
       ? completionLogProbs(
@@ -341,11 +340,16 @@ const startOptions = (
   { model, requestNumber }: Call,
 ) => ({ model, prompts, body, n, maxNewTokens, topLogProbs, requestNumber });
 
-/** Token ids, and their log-probabilities under the distribution they were drawn from. */
-const tokenFields = (tokens: readonly Token[]): Record<string, unknown> => ({
-  token_ids: tokens.map(({ id }) => id),
-  token_logprobs: tokens.map(({ logProb }) => logProb),
-  sampling_logprobs: tokens.map(({ samplingLogProb }) => samplingLogProb),
+/** What OpenAI's form has no place for, where it was asked for: ids with both log-probabilities, and entropies. */
+const tokenFields = (tokens: readonly Token[], body: SamplingBody): Record<string, unknown> => ({
+  ...(body.return_token_ids === true
+    ? {
+        token_ids: tokens.map(({ id }) => id),
+        token_logprobs: tokens.map(({ logProb }) => logProb),
+        sampling_logprobs: tokens.map(({ samplingLogProb }) => samplingLogProb),
+      }
+    : {}),
+  ...(body.return_entropy === true ? { token_entropies: tokens.map(({ entropy }) => entropy) } : {}),
 });
 
 function textModel(model: ServedModel): ServedModel {
