@@ -115,7 +115,7 @@ export const command = defineCommand({
     const jobs = createJobs(await readPrompts(settings), settings, loaded, tokenizer);
 
     const engine = await createEngine(settings.threads === undefined ? {} : { threads: settings.threads });
-    const generator = createGenerator({ engine, ...loaded, clock, draft });
+    const generator = createGenerator({ engine, ...loaded, clock, draft, frozen: true });
     let scorer: Scorer | undefined;
     let results: ResultFile | undefined;
     try {
