@@ -1,6 +1,7 @@
 /**
- * Rows of texts as conversations, for a model with a chat template: `prompt` becomes a turn of the user; `completion`, `chosen`
- * and `rejected` become turns of the assistant.
+ * Rows as conversations, for a model with a chat template: a `prompt` of text becomes a turn of the user; `completion`,
+ * `chosen` and `rejected` become turns of the assistant. Rows that are conversations stay as they are. Characters are counted
+ * in the contents of all messages.
  *
  *     node examples/conversations.mjs <rows> <out.jsonl> [most characters of prompt and completion] [keep every n-th row]
  */
@@ -12,17 +13,19 @@ if (target === undefined) {
   process.exit(2);
 }
 const sides = ['completion', 'chosen', 'rejected'];
-const turn = (role, content) => [{ role, content }];
+const turns = (role, value) => (typeof value === 'string' ? [{ role, content: value }] : value);
+const characters = (value = '') =>
+  typeof value === 'string' ? value.length : value.reduce((sum, { content }) => sum + content.length, 0);
 
 let fitting = 0;
 const short = filterStream(fileStream([source]), ({ columns }) =>
-  sides.every((side) => columns.prompt.length + (columns[side]?.length ?? 0) <= Number(longest)),
+  sides.every((side) => characters(columns.prompt) + characters(columns[side]) <= Number(longest)),
 );
 const conversations = flatMapStream(short, ({ where, columns }) => {
   if (fitting++ % Number(every) !== 0) return [];
   const answers = sides
     .filter((side) => columns[side] !== undefined)
-    .map((side) => [side, turn('assistant', columns[side])]);
-  return [{ where, columns: { prompt: turn('user', columns.prompt), ...Object.fromEntries(answers) } }];
+    .map((side) => [side, turns('assistant', columns[side])]);
+  return [{ where, columns: { prompt: turns('user', columns.prompt), ...Object.fromEntries(answers) } }];
 });
 console.log(`${await writeRows(target, conversations)} rows in ${target}`);

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { runHeed } from '../../test/support/run-heed.ts';
 import { describeConfig } from '../core/config.ts';
 import { parseArguments } from './command-line.ts';
 import { commands } from './commands.ts';
@@ -8,6 +9,16 @@ it('names are unique and words; summaries are one line without a full stop', () 
   for (const { name, summary } of commands) {
     expect(name).toMatch(/^[a-z][a-z-]*$/);
     expect(summary).toMatch(/^[^\n.]{10,100}$/);
+  }
+});
+
+it('the API key of heed serve is not printed', async () => {
+  for (const json of [[], ['--json']]) {
+    const flags = ['--model', 'm', '--api-key', 'k-0123456789', '--print-config', ...json];
+    const { code, stdout } = await runHeed(['serve', ...flags]);
+    expect(code).toBe(0);
+    expect(stdout).toContain('--api-key');
+    expect(stdout).not.toContain('k-0123456789');
   }
 });
 

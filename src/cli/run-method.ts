@@ -30,7 +30,6 @@ export async function runMethod(
   const engine: Engine = await createEngine({ ...(threads === undefined ? {} : { threads }), log: warn });
   const observer = observeRun(progress);
   let sink: Sink | undefined;
-  let outcome: RunSummary['outcome'] | 'failed' = 'failed';
   try {
     const summary = await run({
       ...{ engine, configText, clock },
@@ -43,22 +42,19 @@ export async function runMethod(
         },
         rollouts: (records) => sink?.rollouts?.(records),
       },
-      async opened(folder) {
+      async open(folder) {
         const rolloutBytes = rolloutLimit * 1e6;
         sink = await openSinks(reportTo, {
           ...{ folder, name: basename(folder), configText, rolloutBytes, now, env, warn },
         });
+        return sink.close;
       },
     });
-    outcome = summary.outcome;
-    await sink?.close(outcome);
-    sink = undefined;
     // The last word is the result, not the stage that the user stopped.
     progress.close();
     reportRun(summary, context.output);
-    return outcome === 'done' ? 0 : 130;
+    return summary.outcome === 'done' ? 0 : 130;
   } finally {
-    await sink?.close(outcome);
     engine.dispose();
   }
 }

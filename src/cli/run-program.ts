@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { type ConfigField, describeConfig } from '../core/config.ts';
 import type { ConfigFile } from '../core/config-file.ts';
 import { ConfigError } from '../core/errors.ts';
-import { formatConfig } from '../core/format-config.ts';
+import { formatConfig, withoutSecrets } from '../core/format-config.ts';
 import { resolveConfig } from '../core/resolve-config.ts';
 import { suggest } from '../core/suggest.ts';
 import { colorsFor } from './colors.ts';
@@ -80,7 +80,7 @@ async function runCommand(
     output.text(configText.trimEnd());
     output.record({
       event: 'config',
-      config: resolved.value,
+      config: withoutSecrets(command.config, resolved.value),
       sources: Object.fromEntries(fields.map(({ key }) => [key, resolved.sources.get(key)?.text])),
     });
     return 0;

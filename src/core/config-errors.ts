@@ -93,7 +93,7 @@ function problemOf(
           ? `${source.text} (${path.join('.')})`
           : source.text,
     expected: expectedOf(issue, item),
-    received: shorten(value),
+    received: item?.isSecret && value !== undefined ? 'another value, not shown' : shorten(value),
     fix: fixOf(value, item),
   };
 }

@@ -28,6 +28,8 @@ export interface FieldOptions {
   readonly aliases?: readonly string[];
   /** Word for the value in help, for example `file`; default: from the type. */
   readonly placeholder?: string;
+  /** A key or password: its value is never printed, nor written to a file. */
+  readonly secret?: boolean;
 }
 
 // Our own registry, not zod's global one, keeps these out of the JSON Schema.
@@ -63,6 +65,7 @@ export interface ConfigField {
   readonly placeholder: string;
   readonly isBoolean: boolean;
   readonly isList: boolean;
+  readonly isSecret: boolean;
   readonly required: boolean;
   /** undefined when there is none. */
   readonly default: unknown;
@@ -145,6 +148,7 @@ function describeObject(schema: z.ZodType, parents: readonly string[], group: st
       placeholder: options.placeholder ?? placeholderOf(inner),
       isBoolean: inner instanceof z.ZodBoolean,
       isList: isListSchema(inner),
+      isSecret: options.secret === true,
       required: !child.safeParse(undefined).success,
       default: defaultOf(child),
       description: descriptionOf(child),

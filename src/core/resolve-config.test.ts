@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { field } from './config.ts';
 import { ConfigError } from './errors.ts';
-import { formatConfig } from './format-config.ts';
+import { formatConfig, withoutSecrets } from './format-config.ts';
 import { type ConfigSources, type FlagValue, resolveConfig } from './resolve-config.ts';
 
 const schema = z.strictObject({
@@ -248,6 +248,33 @@ describe('formatConfig', () => {
         '',
       ].join('\n'),
     );
+  });
+
+  it('leaves secrets out, wherever they come from, and says where that is', () => {
+    const keys = z.strictObject({
+      apiKey: field(z.string().min(8).optional(), { secret: true }).describe('key'),
+      judge: z.strictObject({
+        token: field(z.string(), { secret: true }).describe('token'),
+        url: z.string(),
+      }),
+    });
+    const resolved = resolveConfig(keys, {
+      files: [file('judge: {token: hidden-one, url: here}')],
+      env: { HEED_API_KEY: 'hidden-two' },
+    });
+    const text = formatConfig(keys, resolved);
+    expect(text).not.toContain('hidden');
+    expect(text.split('\n')).toEqual([
+      '# apiKey: ********   # HEED_API_KEY',
+      'judge:',
+      '  # token: ********  # run.yaml:1:9',
+      '  url: here          # run.yaml:1:28',
+      '',
+    ]);
+    expect(withoutSecrets(keys, resolved.value)).toEqual({ judge: { url: 'here' } });
+    const refused = (): unknown => resolveConfig(keys, { env: { HEED_API_KEY: 'hidden' } });
+    expect(refused).toThrow(/HEED_API_KEY: expected text of at least 8 characters, received another value/);
+    expect(refused).not.toThrow(/hidden/);
   });
 
   it.each([' ', '\u00a0', '\u2003a', 'a\u3000', '\ufeff', '\u0085', '\u2028', '\t'])(

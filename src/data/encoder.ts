@@ -15,10 +15,9 @@ import type { Row } from './row.ts';
 import {
   type Content,
   type Message,
-  parseLanguageModeling,
   parsePreference,
-  parsePromptCompletion,
   parsePromptOnly,
+  parseSupervised,
   parseUnpaired,
 } from './row-types.ts';
 import { renderRow, renderSegments, tokenizeSegments } from './segments.ts';
@@ -180,12 +179,10 @@ export function createEncoder(tokenizer: Tokenizer, options: EncoderOptions = {}
   }
 
   function draftSupervised(row: Row): Draft {
-    const { columns, where } = row;
-    if (columns.messages === undefined && columns.text === undefined && columns.completion !== undefined) {
-      const { prompt, completion, tools } = parsePromptCompletion(row);
-      return draftPair(prompt, completion, where, tools);
-    }
-    const { content, tools } = parseLanguageModeling(row);
+    const { where } = row;
+    const parsed = parseSupervised(row);
+    if ('completion' in parsed) return draftPair(parsed.prompt, parsed.completion, where, parsed.tools);
+    const { content, tools } = parsed;
     return typeof content === 'string' ? draftText(content, where) : draftMessages(content, 0, where, tools);
   }
 

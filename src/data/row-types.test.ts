@@ -8,6 +8,7 @@ import {
   parsePromptCompletion,
   parsePromptOnly,
   parseStepwise,
+  parseSupervised,
   parseUnpaired,
 } from './row-types.ts';
 import { splitCommonText } from './split-prompt.ts';
@@ -49,6 +50,10 @@ describe('row types', () => {
     );
     expect(() => parseLanguageModeling(row({ prompt: 'a', completion: 'b' }))).toThrow(
       'expected a column `text`, received columns `prompt`, `completion` of a prompt-completion row',
+    );
+    expect(() => parseSupervised(row({ prompt: 'a', chosen: 'b', rejected: 'c' }))).toThrow(
+      'd.jsonl, row 3: expected a column `completion` beside `prompt`, or `messages`, or `text`, ' +
+        'received columns `prompt`, `chosen`, `rejected` of a preference row',
     );
     expect(() => parsePromptOnly(row({}))).toThrow('expected a column `prompt`, received no columns');
     expect(() => parseUnpaired(row({ prompt: 'a', completion: 'b' }))).toThrow('expected a column `label`');

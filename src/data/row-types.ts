@@ -95,6 +95,23 @@ export function parseRow(row: Row, type: RowType): LanguageModelingRow | PromptR
   }
 }
 
+/**
+ * Reads what supervised training learns from: `text`, `messages`, or `prompt` and `completion`.
+ *
+ * @throws DataError naming the row and what is missing, wrong or empty
+ */
+export function parseSupervised(row: Row): LanguageModelingRow | PromptCompletionRow {
+  const { messages, text, completion } = row.columns;
+  if (messages !== undefined || text !== undefined) return parseLanguageModeling(row);
+  if (completion !== undefined) return parsePromptCompletion(row);
+  throw new DataError({
+    where: row.where,
+    expected: 'a column `completion` beside `prompt`, or `messages`, or `text`',
+    received: describeColumns(row),
+    fix: 'Supervised rows hold what is to be learned; rename the column that does, or use a method for such rows',
+  });
+}
+
 /** Reads `messages` or `text`. @throws DataError naming the row and what is missing or wrong */
 export function parseLanguageModeling(row: Row): LanguageModelingRow {
   const { where, columns } = row;
@@ -284,14 +301,19 @@ function checkCompletion(row: Row, column: string, completion: Content): void {
 
 const rolesOf = (messages: readonly Message[]): readonly string[] => messages.map((message) => message.role);
 
-function missingColumn(row: Row, column: string, type: RowType): DataError {
+/** The columns of a row for an error, with the type that they spell unless it is `expected`. */
+export function describeColumns(row: Row, expected?: RowType): string {
   const names = Object.keys(row.columns).map((name) => `\`${name}\``);
   const detected = detectRowType(row);
-  const hint = detected === undefined || detected === type ? '' : ` of a ${detected} row`;
+  const hint = detected === undefined || detected === expected ? '' : ` of a ${detected} row`;
+  return names.length === 0 ? 'no columns' : `columns ${names.join(', ')}${hint}`;
+}
+
+function missingColumn(row: Row, column: string, type: RowType): DataError {
   return new DataError({
     where: row.where,
     expected: `a column \`${column}\``,
-    received: names.length === 0 ? 'no columns' : `columns ${names.join(', ')}${hint}`,
+    received: describeColumns(row, type),
     fix: `${type.startsWith('u') ? 'An' : 'A'} ${type} row has ${columnsOfType[type]}`,
   });
 }

@@ -139,3 +139,41 @@ it('eval-rm: accuracy by category and calibration, kept in the card', async () =
   expect(wrong.code).toBe(2);
   expect(wrong.stderr).toMatch(/row 1, `kind`: expected a text/);
 }, 60_000);
+
+it('eval-rm --reference: the implicit reward of a DPO model has the accuracy that its training reports', async () => {
+  // Labels of the first ten pairs are turned, so that not all held-out pairs are in order.
+  const pairs = readFileSync(at('pairs.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  const turned = pairs.map((row, i) =>
+    i < 10 ? { ...row, chosen: row.rejected, rejected: row.chosen } : row,
+  );
+  write('turned.jsonl', turned);
+  await runHeed([
+    ...['dpo', '--model', at('model'), '--data', at('pairs.jsonl'), '--evaluation-data', at('turned.jsonl')],
+    ...['--output', at('dpo'), ...training.slice(0, -2)],
+  ]);
+  const records = readFileSync(at('dpo', 'metrics.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  const reported = records.findLast((record) => 'eval_rewards/accuracies' in record)[
+    'eval_rewards/accuracies'
+  ];
+  const judge = ['eval-rm', '--data', at('turned.jsonl'), '--threads', '1', '--json', '--reference'];
+  const { code, stdout } = await runHeed([...judge, at('model'), '--model', at('dpo', 'model')]);
+  expect(code).toBe(0);
+  const { groups } = JSON.parse(stdout.trim().split('\n').at(-1)!);
+  expect(groups[0].accuracy.mean).toBeCloseTo(reported, 6);
+  expect(groups[0].accuracy.mean).toBeCloseTo(38 / 48, 6);
+  // The model against itself has no opinion.
+  const same = await runHeed([...judge, at('model'), '--model', at('model')]);
+  expect(JSON.parse(same.stdout.trim().split('\n').at(-1)!).groups[0]).toMatchObject({
+    tieRate: 1,
+    accuracy: { mean: 0 },
+  });
+  const scored = await runHeed([...judge, at('model'), '--model', at('bt', 'model')]);
+  expect(scored.code).toBe(2);
+  expect(scored.stderr).toMatch(/expected a language model.*received a model with a score head/s);
+}, 60_000);

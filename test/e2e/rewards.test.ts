@@ -1,5 +1,13 @@
 /** Rewards from the command line on a tiny model: modules, built-in names, weights, and what a user gets wrong. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -31,11 +39,13 @@ beforeAll(() => {
      export const broken = ({ columns, step }) => columns.bonus.map((bonus) => {
        if (bonus === 1 && step === 2) throw new RangeError('odd');
        return 0;
-     });`,
+     });
+     export const fails = () => { throw new RangeError('no'); };`,
   );
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
+const mine = ['--reward', at('mine.mjs')];
 const grpo = (output: string, ...rewards: string[]): string[] => [
   ...['grpo', '--model', at('model'), '--data', at('rows.jsonl'), '--output', at(output), ...rewards],
   ...words('--iterations 2 --batch-size 8 --completions-per-prompt 4 --max-new-tokens 6 --threads 1'),
@@ -65,6 +75,36 @@ describe('heed grpo --reward', () => {
     const { code, stderr } = await runHeed(grpo('broken', '--reward', `${at('mine.mjs')}#broken`));
     expect(code).toBe(2);
     expect(stderr).toMatch(/reward broken, step 2, .*rows.jsonl, row \d+ \(completion .*RangeError: odd/);
+  });
+
+  const failing = (output: string, ...more: string[]): string[] => [
+    ...grpo(output, '--reward', `${at('mine.mjs')}#fails`),
+    ...more,
+  ];
+  const without: [string, string[]][] = [
+    ['a reward that refuses the first row', failing('nothing/deep')],
+    [
+      'a server of metrics without address',
+      [...grpo('nothing/deep', ...mine), '--report-to', 'tensorboard,mlflow'],
+    ],
+  ];
+  it.each(without)('%s leaves no folder behind', async (_, argv) => {
+    expect((await runHeed(argv)).code).toBe(2);
+    expect(existsSync(at('nothing'))).toBe(false);
+  });
+
+  it('a run that fails before its first record takes back only what it made', async () => {
+    mkdirSync(at('kept', 'tensorboard'), { recursive: true });
+    writeFileSync(at('kept', 'notes.txt'), 'mine');
+    expect((await runHeed(failing('kept', '--report-to', 'tensorboard'))).code).toBe(2);
+    expect(readdirSync(at('kept')).sort()).toEqual(['notes.txt', 'tensorboard']);
+    // The name is free again, and taken once there is a record.
+    expect((await runHeed(grpo('kept', '--reward', `${at('mine.mjs')}#broken`))).code).toBe(2);
+    expect(readFileSync(at('kept', 'metrics.jsonl'), 'utf8')).toContain('"step":1,');
+    const again = await runHeed(grpo('kept', ...mine));
+    expect(again.stderr).toMatch(/expected a folder without a run/);
+    expect((await runHeed(failing('kept', '--resume'))).code).toBe(2);
+    expect(existsSync(at('kept', 'metrics.jsonl'))).toBe(true);
   });
 
   it.each([

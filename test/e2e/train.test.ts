@@ -147,6 +147,11 @@ describe('heed sft, dpo, generate', () => {
           return record;
         });
     expect(metrics('stopped')).toEqual(metrics('straight'));
+
+    const kept = readFileSync(at('stopped', 'config.yaml'), 'utf8');
+    const other = await runHeed([...argv('stopped'), '--resume', '--seed', '5']);
+    expect(other.stderr).toMatch(/expected a run with the same data, model and settings/);
+    expect(readFileSync(at('stopped', 'config.yaml'), 'utf8')).toBe(kept);
   }, 120_000);
 
   it('a dry run prints the plan and writes nothing', async () => {

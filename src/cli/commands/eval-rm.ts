@@ -1,4 +1,7 @@
-/** `heed eval-rm`: whether a reward model agrees with preferences, by category, and how far its margins can be believed. */
+/**
+ * `heed eval-rm`: whether a reward model agrees with preferences, by category, and how far its margins can be believed. With a
+ * reference the model is a language model, judged by its implicit reward.
+ */
 import { renameSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { z } from 'zod';
@@ -10,6 +13,7 @@ import { createEngine } from '../../engine/create-engine.ts';
 import { type Calibration, groupRows, type PairReport, pairReport } from '../../eval/index.ts';
 import { loadModel } from '../../models/index.ts';
 import { upToStop } from '../../parts/score-base.ts';
+import { implicitRewards } from '../../parts/scorer/implicit-reward.ts';
 import { openRewardModel } from '../../parts/scorer/open-reward-model.ts';
 import { formatRewardCard, REWARD_CARD, readRewardCard } from '../../parts/scorer/reward-card.ts';
 import { type ScoreItem, scoreAll } from '../../parts/scorer/scorer.ts';
@@ -21,8 +25,12 @@ import { formatTable } from '../output.ts';
 const config = z.strictObject({
   ...section('Model and rows', {
     model: field(z.string(), { aliases: ['rewardModel'], placeholder: 'folder' }).describe(
-      'reward model of any kind',
+      'reward model of any kind; with --reference a language model that was trained on preferences',
     ),
+    reference: field(z.string().optional(), { placeholder: 'folder' }).describe(
+      'language model that training began with: the reward is β·log(π/π_ref), as DPO reports it',
+    ),
+    beta: field(z.number().positive().default(0.1)).describe('with --reference: β, that of the training'),
     tokenizer: field(z.string().optional(), { placeholder: 'folder' }).describe(
       'when it is not beside the model',
     ),
@@ -54,8 +62,19 @@ const config = z.strictObject({
 
 export const command = defineCommand({
   config,
-  examples: ['eval-rm --model runs/reward-model/model --data rewardbench.jsonl --by subset --write-card'],
+  examples: [
+    'eval-rm --model runs/reward-model/model --data rewardbench.jsonl --by subset --write-card',
+    'eval-rm --model runs/dpo/model --reference SmolLM2-135M-Instruct --data held-out.jsonl',
+  ],
   async run(settings, { output, progress }) {
+    if (settings.writeCard && settings.reference !== undefined) {
+      throw new ConfigError({
+        where: '--write-card',
+        expected: 'a reward model, whose folder has a card',
+        received: 'a language model with --reference',
+        fix: 'Take the figures with --json instead',
+      });
+    }
     const rows = await loadRows(settings.data, { limit: settings.maxRows });
     const loaded = await loadModel(settings.model);
     const tokenizer = await loadTokenizer(settings.tokenizer ?? settings.model);
@@ -72,30 +91,34 @@ export const command = defineCommand({
       progress.note(
         `${report.dropped} of ${rows.length} rows were left out, the first because: ${report.reasons[0]}`,
       );
-    const items = examples.flatMap(({ chosen, rejected }) => [itemOf(chosen), itemOf(rejected)]);
+    const sides = examples.flatMap(({ chosen, rejected }) => [chosen, rejected]);
     const engine = await createEngine(settings.threads === undefined ? {} : { threads: settings.threads });
-    const stage = progress.start('score', { total: items.length });
-    try {
+    const { model, reference: against, beta, batchSize } = settings;
+    const stage = progress.start('score', { total: sides.length * (against === undefined ? 1 : 2) });
+    const forward = { engine, batchSize, bucket: 16, onProgress: (done: number) => stage.update(done) };
+    const learnedScores = async (): Promise<ArrayLike<number | undefined>> => {
       const scorer = openRewardModel({
-        ...{
-          card: readRewardCard(settings.model),
-          name: basename(settings.model),
-          engine,
-          loaded,
-          tokenizer,
-        },
-        ...{ batchSize: settings.batchSize, bucket: 16, appendStop: true },
-        onProgress: (done) => stage.update(done),
+        ...{ ...forward, card: readRewardCard(model), name: basename(model), loaded, tokenizer },
+        appendStop: true,
       });
-      const scores = await scoreAll(scorer, items);
+      const scores = await scoreAll(scorer, sides.map(itemOf));
       scorer.dispose();
+      return scores;
+    };
+    try {
+      const scores =
+        against === undefined
+          ? await learnedScores()
+          : await implicitRewards(sides, {
+              ...{ ...forward, policy: loaded, reference: await loadModel(against), beta },
+            });
       stage.end();
       const scored = examples.flatMap(({ row }, pair) => {
         const [chosen, rejected] = [scores[2 * pair], scores[2 * pair + 1]];
         if (chosen === undefined || rejected === undefined) return [];
-        const [a, b] = [items[2 * pair]!, items[2 * pair + 1]!].map(
-          ({ completionIds }) => completionIds.length,
-        );
+        const [a, b] = [sides[2 * pair]!, sides[2 * pair + 1]!]
+          .map(upToStop)
+          .map(({ ids, promptLength }) => ids.length - promptLength);
         return [{ row, margin: chosen - rejected, shorter: a! < b! }];
       });
       const unscored = examples.length - scored.length;
@@ -116,7 +139,8 @@ export const command = defineCommand({
       };
       output.record({
         event: 'evaluation',
-        model: settings.model,
+        model,
+        ...(against !== undefined && { reference: against, beta }),
         data: settings.data,
         unscored,
         chosenShorter,
@@ -136,7 +160,7 @@ export const command = defineCommand({
         `calibration error ${figures.before.ece.toFixed(3)}, with margins divided by ${figures.temperature.toFixed(3)} ` +
           `${figures.after.ece.toFixed(3)} (temperature fitted on the other ${formatNumber(figures.fittedOn)} pairs)`,
       );
-      if (settings.writeCard) writeCard(settings.model, basename(settings.data), figures);
+      if (settings.writeCard) writeCard(model, basename(settings.data), figures);
       return 0;
     } finally {
       engine.dispose();

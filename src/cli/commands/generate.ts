@@ -115,7 +115,7 @@ export const command = defineCommand({
     const jobs = createJobs(await readPrompts(settings), settings, loaded, tokenizer);
 
     const engine = await createEngine(settings.threads === undefined ? {} : { threads: settings.threads });
-    const generator = createGenerator({ engine, ...loaded, clock, draft });
+    const generator = createGenerator({ engine, ...loaded, clock, draft, frozen: true });
     let scorer: Scorer | undefined;
     let results: ResultFile | undefined;
     try {
@@ -264,11 +264,12 @@ function createJobs(
 /** A row with a constraint of its own has that alone. */
 function constrained(
   own: ReturnType<typeof rowSettings>,
-  { choice, regex, jsonSchema }: Settings,
+  { choice, regex, jsonSchema, jsonObject }: Settings,
 ): ReturnType<typeof rowSettings> {
-  const constraint = { choice: own.choice, regex: own.regex, jsonSchema: own.jsonSchema };
-  const given = Object.values(constraint).some((value) => value !== undefined);
-  return { ...own, ...(given ? constraint : { choice, regex, jsonSchema }) };
+  const { choice: one, regex: expression, jsonSchema: schema, jsonObject: object = false } = own;
+  const constraint = { choice: one, regex: expression, jsonSchema: schema, jsonObject: object };
+  const given = object || [one, expression, schema].some((value) => value !== undefined);
+  return { ...own, ...(given ? constraint : { choice, regex, jsonSchema, jsonObject }) };
 }
 
 /** Beam search where it was asked for. */

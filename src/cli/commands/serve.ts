@@ -29,7 +29,7 @@ const config = z.strictObject({
       'address to listen on; the default is reached from this machine only',
     ),
     port: field(z.int().min(0).max(65_535).default(8000)).describe('port; 0 takes a free one'),
-    apiKey: field(z.string().min(8).optional()).describe(
+    apiKey: field(z.string().min(8).optional(), { secret: true }).describe(
       'clients must send it; better as HEED_API_KEY than on the command line',
     ),
     maxBodyBytes: field(z.int().positive().default(1_048_576)).describe('largest request; beyond: 413'),
@@ -43,6 +43,9 @@ const config = z.strictObject({
     ),
     prepack: field(z.enum(['auto', 'always', 'never']).default('auto')).describe(
       'pack weights for speed, at the price of a copy per batch size; auto: below 256 MiB',
+    ),
+    speculate: field(z.int().min(0).max(64).default(0)).describe(
+      'guess this many tokens at a time, while a completion is alone, from what prompt and completion say already; completions stay the same',
     ),
     threads: field(z.int().positive().optional()).describe(
       'threads of the engine; default: the machine’s cores',

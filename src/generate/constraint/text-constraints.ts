@@ -3,6 +3,7 @@ import { ConfigError } from '../../core/errors.ts';
 import { type Tokenizer, tokenBytes } from '../../tokenizer/index.ts';
 import { choiceConstraint } from './choice.ts';
 import type { Constraint } from './constraint.ts';
+import { jsonObjectConstraint } from './json-object.ts';
 import { schemaRegex } from './json-schema.ts';
 import { regexConstraint } from './regex.ts';
 import { type TokenTrie, tokenTrie } from './token-trie.ts';
@@ -15,6 +16,8 @@ export interface ConstraintSpec {
   readonly regex?: string | undefined;
   /** JSON schema of the completion. */
   readonly jsonSchema?: unknown;
+  /** The completion is any JSON object. */
+  readonly jsonObject?: true | undefined;
 }
 
 /** Constraints made before are kept, this many. */
@@ -33,10 +36,11 @@ export function textConstraints(tokenizer: Tokenizer): (spec: ConstraintSpec) =>
     trie ??= tokenTrie(Array.from({ length: tokenizer.vocabSize }, (_, id) => tokenBytes(tokenizer, id)));
     return trie;
   };
-  function create({ choice, regex, jsonSchema }: ConstraintSpec): Constraint {
+  function create({ choice, regex, jsonSchema, jsonObject }: ConstraintSpec): Constraint {
     if (choice !== undefined)
       return choiceConstraint(choice.map((text) => tokenizer.encode(text, { continuation: true })));
     if (regex !== undefined) return regexConstraint(regex, readTrie());
+    if (jsonObject === true) return jsonObjectConstraint(readTrie());
     return regexConstraint(schemaRegex(jsonSchema), readTrie(), 'JSON schema');
   }
   return (spec) => {
@@ -45,7 +49,7 @@ export function textConstraints(tokenizer: Tokenizer): (spec: ConstraintSpec) =>
     if (given.length > 1) {
       throw new ConfigError({
         where: 'constraint',
-        expected: 'one of choice, regex and jsonSchema',
+        expected: 'one of choice, regex, jsonSchema and jsonObject',
         received: given.map(([name]) => name).join(' and '),
         fix: 'Leave the others out',
       });

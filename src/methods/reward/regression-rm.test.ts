@@ -89,7 +89,12 @@ describe('rows', () => {
   it('refuses ratings outside the scale, rows without any, and settings that do not fit', () => {
     expect(() => encode({ help: 0 })).toThrow(/row 1, `help`: expected a rating from 1 to 5.*received 0/);
     expect(() => encode({ help: 'good' })).toThrow(/received "good"/);
-    expect(() => encode({})).toThrow(/row 1: expected a rating in `help` or `tone`/);
+    expect(() => encode({})).toThrow(
+      /row 1: expected `prompt` and `completion` with a rating in `help` or `tone`, received columns `prompt`, `completion`\./,
+    );
+    expect(() => encode({ completion: undefined, chosen: ' two', rejected: ' one' })).toThrow(
+      /with a rating in `help` or `tone`, received columns .*`chosen`, `rejected` of a preference row/,
+    );
     expect(() => encode({ help: 3 }, { attributeWeights: [1] })).toThrow(
       /expected 2, one for each attribute/,
     );

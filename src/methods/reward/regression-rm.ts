@@ -12,7 +12,7 @@ import { z } from 'zod';
 import { field, section } from '../../core/config.ts';
 import { ConfigError, DataError } from '../../core/errors.ts';
 import { metric } from '../../core/metrics.ts';
-import { createEncoder, encodeRows, type Row } from '../../data/index.ts';
+import { createEncoder, describeColumns, encodeRows, type Row } from '../../data/index.ts';
 import { pearson, spearman } from '../../eval/correlation.ts';
 import { defineMethod, trainMetrics } from '../../parts/method.ts';
 import { scoreHeadOver, scoresOf, upToStop } from '../../parts/score-base.ts';
@@ -60,8 +60,8 @@ export const regressionRm = defineMethod<typeof config, RatedSequence & { readon
     const encoder = createEncoder(tokenizer, { maxLength, truncation });
     checkSettings(settings);
     const encode = (row: Row) => {
-      const example = upToStop(encoder.supervised(row));
-      return { ...example, ratings: ratingsOf(row, settings) };
+      const ratings = ratingsOf(row, settings);
+      return { ...upToStop(encoder.supervised(row)), ratings };
     };
     return encodeRows(rows, encode, { refused });
   },
@@ -125,10 +125,8 @@ function checkSettings({ attributes, attributeWeights, lowestRating, highestRati
 }
 
 /** Ratings in the units of the head, undefined where a column is missing. */
-function ratingsOf(
-  { columns, where }: Row,
-  { attributes, lowestRating, highestRating }: Config,
-): (number | undefined)[] {
+function ratingsOf(row: Row, { attributes, lowestRating, highestRating }: Config): (number | undefined)[] {
+  const { columns, where } = row;
   const ratings = attributes.map((name) => {
     const value = columns[name];
     if (value === undefined) return undefined;
@@ -149,8 +147,8 @@ function ratingsOf(
   if (ratings.some((rating) => rating !== undefined)) return ratings;
   throw new DataError({
     where,
-    expected: `a rating in ${attributes.map((name) => `\`${name}\``).join(' or ')}`,
-    received: `the columns ${Object.keys(columns).join(', ')}`,
-    fix: 'Name the columns with --attributes, or leave such rows out with --refused drop',
+    expected: `\`prompt\` and \`completion\` with a rating in ${attributes.map((name) => `\`${name}\``).join(' or ')}`,
+    received: describeColumns(row, 'prompt-completion'),
+    fix: 'Name the columns with ratings in --attributes, or leave such rows out with --refused drop',
   });
 }

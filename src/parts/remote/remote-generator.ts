@@ -31,6 +31,7 @@ const choiceSchema = z.looseObject({
   token_ids: z.array(z.int()).nullish(),
   sampling_logprobs: z.array(z.number()).nullish(),
   token_logprobs: z.array(z.number()).nullish(),
+  token_entropies: z.array(z.number()).nullish(),
   logprobs: z
     .looseObject({
       token_logprobs: z.array(z.number().nullable()).nullish(),
@@ -51,7 +52,7 @@ type Choice = z.output<typeof choiceSchema>;
  * truncation, no penalties) or greedy, and NaN otherwise.
  *
  * @throws DataError when the server returns no token ids and there is no `encode`, or answers in another form
- * @throws ConfigError for options that a server cannot be asked for: `entropy`, `topLogProbs`, `beams`, `constraint`, `speculate`
+ * @throws ConfigError for options that a server cannot be asked for: `topLogProbs`, `beams`, `constraint`, `speculate`
  */
 export function createRemoteGenerator(options: RemoteGeneratorOptions): Generator {
   const { client, model, encode, clock = () => 0 } = options;
@@ -69,10 +70,11 @@ export function createRemoteGenerator(options: RemoteGeneratorOptions): Generato
           const answer = await client.post('/completions', {
             ...requestOf(sampling),
             ...{ model, prompt: Array.from(prompt), n },
+            ...(given.entropy === true ? { return_entropy: true } : {}),
             seed: given.rng.split('remote').integer(2 ** 31, key),
           });
           const choices = readChoices(answer, n, client.baseUrl);
-          const completions = choices.map((choice) => completionOf(choice, sampling, encode));
+          const completions = choices.map((choice) => completionOf(choice, sampling, encode, given.entropy));
           completions.forEach((completion, sampleIndex) => {
             announce(completion, promptIndex, sampleIndex, given);
           });
@@ -90,9 +92,7 @@ export function createRemoteGenerator(options: RemoteGeneratorOptions): Generato
 }
 
 function refuseLocal(options: GenerateOptions): void {
-  const name = (['entropy', 'topLogProbs', 'beams', 'constraint', 'speculate'] as const).find(
-    (key) => options[key],
-  );
+  const name = (['topLogProbs', 'beams', 'constraint', 'speculate'] as const).find((key) => options[key]);
   if (name === undefined) return;
   throw new ConfigError({
     where: `generate(${name})`,
@@ -151,6 +151,7 @@ function completionOf(
   choice: Choice,
   options: RowOptions,
   encode: RemoteGeneratorOptions['encode'],
+  entropy = false,
 ): Completion {
   const { logprobs } = choice;
   const content = logprobs?.content;
@@ -175,11 +176,21 @@ function completionOf(
       ? last
       : (options.stopTexts ?? []).find((text) => choice.text.includes(text));
   const finish = choice.finish_reason === 'length' ? 'length' : 'stop';
+  const entropies = choice.token_entropies ?? undefined;
+  if (entropy && entropies?.length !== ids.length) {
+    throw new DataError({
+      where: 'remote completion',
+      expected: `token_entropies, ${ids.length} of them`,
+      received: entropies === undefined ? 'none' : String(entropies.length),
+      fix: 'Ask without entropy, or use heed serve',
+    });
+  }
   return {
     ids: [...ids],
     logProbs,
     samplingLogProbs: choice.sampling_logprobs ?? samplingLogProbs(logProbs, options),
     finish,
+    ...(entropy ? { entropies: entropies! } : {}),
     ...(finish === 'stop' && stop !== undefined ? { stop } : {}),
   };
 }
@@ -203,7 +214,7 @@ function samplingLogProbs(logProbs: readonly number[], sampling: SamplingOptions
 
 /** Tells of the tokens of a completion, when it has come. */
 function announce(
-  { ids, logProbs, samplingLogProbs, finish }: Completion,
+  { ids, logProbs, samplingLogProbs, entropies, finish }: Completion,
   promptIndex: number,
   sampleIndex: number,
   { onToken }: GenerateOptions,
@@ -213,6 +224,7 @@ function announce(
       ...{ promptIndex, sampleIndex, position, id },
       logProb: logProbs[position]!,
       samplingLogProb: samplingLogProbs[position]!,
+      ...(entropies === undefined ? {} : { entropy: entropies[position]! }),
       ...(position === ids.length - 1 ? { finish } : {}),
     });
   });

@@ -27,6 +27,7 @@ const common = {
   logProbs: async (ids: readonly number[]) => (await forward.run([{ ids, mask: ids.map(() => 1) }]))[0]!,
   decode: (ids: readonly number[]) => tokenizer.decode(ids),
   prompts: ['The gardener', 'Nobody counts', 'x'].map((text) => tokenizer.encode(text)),
+  vocabSize: tokenizer.vocabSize,
 };
 
 describe('local generator', () => {
@@ -71,8 +72,12 @@ describe('remote generator', () => {
   });
   it('refuses an answer of another form, and options that no server has', async () => {
     await expect(answering([]).generate([[1]], options)).rejects.toThrow(/expected an answer with 1 choices/);
-    await expect(answering([]).generate([[1]], { ...options, entropy: true })).rejects.toThrow(
-      /generate\(entropy\)/,
+    await expect(answering([]).generate([[1]], { ...options, topLogProbs: 2 })).rejects.toThrow(
+      /generate\(topLogProbs\)/,
+    );
+    const plain = [{ index: 0, text: 'ab', token_ids: [7, 8], finish_reason: 'length' }];
+    await expect(answering(plain).generate([[1]], { ...options, entropy: true })).rejects.toThrow(
+      /expected token_entropies, 2 of them, received none/,
     );
   });
 });

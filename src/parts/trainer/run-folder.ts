@@ -6,10 +6,11 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmdirSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { CheckpointError, ConfigError } from '../../core/errors.ts';
 import { sizeOf } from '../../core/shapes.ts';
@@ -51,7 +52,18 @@ export interface RunFolder {
   loadCheckpoint(parameters: Parameters, before?: number): TrainerState | undefined;
   /** Writes model/, with further files by name. Returns its path. */
   saveModel(parameters: Parameters, dtype: WritableType, files?: Readonly<Record<string, string>>): string;
+  /**
+   * Removes what this run made here, folders included, when it came to nothing: no record, no checkpoint, no reproducer.
+   * What was there before stays, and so does a run that was to be resumed.
+   */
+  discardIfEmpty(): void;
 }
+
+/** Names of what a run writes into its folder. */
+const WRITTEN =
+  /^(checkpoint-\d+|model|config\.yaml|metrics\.jsonl|run\.db(-wal|-shm)?|tensorboard|report\.html|reproducer-.*\.safetensors)$/;
+/** Of these, what somebody may want back. */
+const RESULT = /^(checkpoint-|model$|metrics\.jsonl$|reproducer-)/;
 
 /** Marks vectors of `extra` among those of the optimizer. */
 const EXTRA = 'extra.';
@@ -86,17 +98,11 @@ export function openRunFolder(options: RunFolderOptions): RunFolder {
       });
     }
     for (const entry of readdirSync(folder)) {
-      if (
-        /^(checkpoint-\d+|model|config\.yaml|metrics\.jsonl|run\.db(-wal|-shm)?|tensorboard|report\.html|reproducer-.*\.safetensors)$/.test(
-          entry,
-        )
-      ) {
-        rmSync(join(folder, entry), { recursive: true, force: true });
-      }
+      if (WRITTEN.test(entry)) rmSync(join(folder, entry), { recursive: true, force: true });
     }
   }
-  mkdirSync(folder, { recursive: true });
-  writeAtomically(join(folder, 'config.yaml'), options.configText);
+  const created = mkdirSync(folder, { recursive: true });
+  const before = new Set(readdirSync(folder));
   let history: MetricRecord[] = [];
 
   const checkpoints = (): number[] =>
@@ -110,6 +116,11 @@ export function openRunFolder(options: RunFolderOptions): RunFolder {
       ? saveModel(path, { config: options.modelConfig, ...written })
       : saveAdapter(path, { ...options.adapter, ...written });
   const checkpointPath = (step: number): string => join(folder, `checkpoint-${step}`);
+
+  // A run that cannot be resumed keeps its configuration.
+  const newest = checkpoints().at(-1);
+  if (resume && newest !== undefined) readTrainerState(checkpointPath(newest), options.fingerprint);
+  writeAtomically(join(folder, 'config.yaml'), options.configText);
 
   return {
     folder,
@@ -183,7 +194,20 @@ export function openRunFolder(options: RunFolderOptions): RunFolder {
       });
       return path;
     },
+    discardIfEmpty() {
+      const written = readdirSync(folder).filter((entry) => WRITTEN.test(entry) && !before.has(entry));
+      if ((holdsRun && resume) || written.some((entry) => RESULT.test(entry))) return;
+      for (const entry of written) rmSync(join(folder, entry), { recursive: true, force: true });
+      if (created !== undefined) removeEmptyFolders(resolve(folder), resolve(created));
+    },
   };
+}
+
+/** Removes `folder` and those above it up to `top`, as far as they are empty. */
+function removeEmptyFolders(folder: string, top: string): void {
+  if (readdirSync(folder).length > 0) return;
+  rmdirSync(folder);
+  if (folder !== top) removeEmptyFolders(dirname(folder), top);
 }
 
 /** The keys of transformers' trainer_state.json that tools read, and ours. */

@@ -7,6 +7,7 @@ import type { OnlineMethod } from '../online-method.ts';
 import { openRewardModel } from '../scorer/open-reward-model.ts';
 import { readRewardCard } from '../scorer/reward-card.ts';
 import type { Reward } from '../scorer/weighted-scorer.ts';
+import { inRunFolder } from './in-run-folder.ts';
 import { loadPrompts } from './load-prompts.ts';
 import type { OnlineHooks } from './online.ts';
 import { fitOnline } from './online-memory.ts';
@@ -44,7 +45,7 @@ export interface OnlineRunContext extends RunContext {
 export async function runOnlineTraining(
   method: OnlineMethod,
   config: OnlineTrainingConfig,
-  { engine, configText, clock, interrupted, observer, opened, onRollouts, env = {} }: OnlineRunContext,
+  { engine, configText, clock, interrupted, observer, open, onRollouts, env = {} }: OnlineRunContext,
 ): Promise<RunSummary> {
   const started = clock();
   const folder = config.output ?? join('runs', `${method.id}-${basename(config.model)}`);
@@ -67,66 +68,69 @@ export async function runOnlineTraining(
   };
   const scorer = await openRewards(config, rewardOfModel, { env, seed: config.seed });
 
-  const run = openRunFolder({
-    folder,
-    overwrite: config.overwrite,
-    resume: config.resume,
-    configText,
-    fingerprint: fingerprint(method.id, config, rows),
-    saveLimit: checkpointsKept(config),
-    modelConfig: policy.config,
-    modelFiles: Object.fromEntries(tokenizer.files),
-    ...adapterOf(policy.model, config.model),
-    card: (history) =>
-      runCard(
-        {
-          ...{ method, model: config.model, data: [config.data].flat(), configText },
-          ...{ modelConfig: policy.config, adapter: isLoraModel(policy.model) },
-        },
-        history,
-      ),
-  });
-  await opened?.(folder);
-  // Reference and critic were made from the policy as loaded, before a checkpoint replaces its weights.
-  const resume = config.resume ? run.loadCheckpoint(policy.parameters) : undefined;
-  if (config.resume) {
-    const { step } = resume ?? {};
-    observer.note(
-      step === undefined ? 'no checkpoint to resume from: starting anew' : `resuming after iteration ${step}`,
-    );
-  }
-  let saved = '';
   try {
-    const result = await runOnline({
-      ...{ engine, config: { ...config, ...fitted }, policy, reference, scorer, prompts, clock },
-      ...(critic && { critic }),
-      step,
-      stopIds: new Set(tokenizer.eosId === undefined ? [] : [tokenizer.eosId]),
-      decode: (ids) => tokenizer.decode(ids),
-      hooks: {
-        log(record) {
-          const { step } = record;
-          if (step === undefined || (step % config.logEvery !== 0 && step !== config.iterations)) return;
-          run.log(record);
-          observer.metrics(record);
-        },
-        progress: ({ iteration, iterations, score }) =>
-          observer.stage('train', iteration, iterations, { score }),
-        async save(state) {
-          saved = run.saveCheckpoint(state, policy.parameters);
-          observer.note(`saved ${saved}`);
-        },
-        interrupted,
-        restore: async (before) => run.loadCheckpoint(policy.parameters, before),
-        ...(observer.rollouts !== undefined && { record: observer.rollouts }),
-        ...(onRollouts === undefined ? {} : { rollouts: onRollouts }),
-      },
-      watch: watchOf(method.id, config, folder, observer),
-      ...(resume === undefined ? {} : { resume }),
+    const run = openRunFolder({
+      folder,
+      overwrite: config.overwrite,
+      resume: config.resume,
+      configText,
+      fingerprint: fingerprint(method.id, config, rows),
+      saveLimit: checkpointsKept(config),
+      modelConfig: policy.config,
+      modelFiles: Object.fromEntries(tokenizer.files),
+      ...adapterOf(policy.model, config.model),
+      card: (history) =>
+        runCard(
+          {
+            ...{ method, model: config.model, data: [config.data].flat(), configText },
+            ...{ modelConfig: policy.config, adapter: isLoraModel(policy.model) },
+          },
+          history,
+        ),
     });
-    if (result.outcome === 'done') saved = run.saveModel(policy.parameters, storedTypes[config.dtype]);
-    const { outcome, iterations: steps, first, last } = result;
-    return { outcome, folder, saved, steps, first, last, milliseconds: clock() - started };
+    return await inRunFolder(run, open, async () => {
+      // Reference and critic were made from the policy as loaded, before a checkpoint replaces its weights.
+      const resume = config.resume ? run.loadCheckpoint(policy.parameters) : undefined;
+      if (config.resume) {
+        const { step } = resume ?? {};
+        observer.note(
+          step === undefined
+            ? 'no checkpoint to resume from: starting anew'
+            : `resuming after iteration ${step}`,
+        );
+      }
+      let saved = '';
+      const result = await runOnline({
+        ...{ engine, config: { ...config, ...fitted }, policy, reference, scorer, prompts, clock },
+        ...(critic && { critic }),
+        step,
+        stopIds: new Set(tokenizer.eosId === undefined ? [] : [tokenizer.eosId]),
+        decode: (ids) => tokenizer.decode(ids),
+        hooks: {
+          log(record) {
+            const { step } = record;
+            if (step === undefined || (step % config.logEvery !== 0 && step !== config.iterations)) return;
+            run.log(record);
+            observer.metrics(record);
+          },
+          progress: ({ iteration, iterations, score }) =>
+            observer.stage('train', iteration, iterations, { score }),
+          async save(state) {
+            saved = run.saveCheckpoint(state, policy.parameters);
+            observer.note(`saved ${saved}`);
+          },
+          interrupted,
+          restore: async (before) => run.loadCheckpoint(policy.parameters, before),
+          ...(observer.rollouts !== undefined && { record: observer.rollouts }),
+          ...(onRollouts === undefined ? {} : { rollouts: onRollouts }),
+        },
+        watch: watchOf(method.id, config, folder, observer),
+        ...(resume === undefined ? {} : { resume }),
+      });
+      if (result.outcome === 'done') saved = run.saveModel(policy.parameters, storedTypes[config.dtype]);
+      const { outcome, iterations: steps, first, last } = result;
+      return { outcome, folder, saved, steps, first, last, milliseconds: clock() - started };
+    });
   } finally {
     scorer.dispose();
   }

@@ -18,6 +18,7 @@ import type { RolloutRecord } from '../rollout/record.ts';
 import { greaterIsBetter } from './best.ts';
 import type { TrainerConfig } from './config.ts';
 import { readHeldOutRows, readTrainingRows } from './data-fields.ts';
+import { inRunFolder } from './in-run-folder.ts';
 import type { Watch } from './learner-watch.ts';
 import { loadToTrain, withLora } from './lora-fields.ts';
 import type { MemoryChoice } from './memory.ts';
@@ -46,8 +47,8 @@ export interface RunContext {
   readonly clock: () => number;
   readonly interrupted: () => boolean;
   readonly observer: RunObserver;
-  /** Called once the folder of the run is there, before anything is logged. */
-  readonly opened?: (folder: string) => Promise<void>;
+  /** Called once the folder of the run is there, before anything is logged. What it returns is called when the run ends. */
+  readonly open?: (folder: string) => Promise<(outcome: RunSummary['outcome'] | 'failed') => Promise<void>>;
 }
 
 export interface RunSummary {
@@ -106,96 +107,98 @@ export async function runTraining(
         history,
       ),
   });
-  await context.opened?.(output);
-  const prepareContext = {
-    ...encodeContext,
-    engine,
-    parameters,
-    modelConfig: loaded.config,
-    cacheFolder,
-    onProgress: (stage: string, done: number, total: number) => observer.stage(stage, done, total),
-  };
-  const prepare = async (examples: readonly unknown[]): Promise<readonly unknown[]> =>
-    method.prepare === undefined || examples.length === 0
-      ? examples
-      : method.prepare(examples, { ...prepareContext, ...inputs.reference });
-  // The reference is the model as loaded: prepare before a checkpoint replaces the weights.
-  const trainingExamples = await prepare(training.examples);
-  const evaluationExamples = await prepare(evaluation?.examples ?? []);
+  return inRunFolder(run, context.open, async () => {
+    const prepareContext = {
+      ...encodeContext,
+      engine,
+      parameters,
+      modelConfig: loaded.config,
+      training: training.examples,
+      cacheFolder,
+      onProgress: (stage: string, done: number, total: number) => observer.stage(stage, done, total),
+    };
+    const prepare = async (examples: readonly unknown[]): Promise<readonly unknown[]> =>
+      method.prepare === undefined || examples.length === 0
+        ? examples
+        : method.prepare(examples, { ...prepareContext, ...inputs.reference });
+    // The reference is the model as loaded: prepare before a checkpoint replaces the weights.
+    const trainingExamples = await prepare(training.examples);
+    const evaluationExamples = await prepare(evaluation?.examples ?? []);
 
-  const fitted = fitTraining(config, loaded, step, longestColumns(step, trainingExamples));
-  if (config.memory !== undefined) noteChoice(fitted, observer);
-  const settings = trainerSettings({ ...config, ...fitted }, trainingExamples.length);
-  const optimizer = createOptimizer(config, parameters);
-  const resume = config.resume ? run.loadCheckpoint(parameters) : undefined;
-  if (config.resume) {
-    observer.note(
-      resume === undefined
-        ? 'no checkpoint to resume from: starting anew'
-        : `resuming after step ${resume.step}`,
-    );
-  }
-  const records: MetricRecord[] = [];
-  let saved = '';
-  const result = await train({
-    engine,
-    model: method.trained?.(model, config) ?? model,
-    parameters,
-    step,
-    examples: trainingExamples,
-    evaluation: evaluationExamples,
-    optimizer,
-    schedule: createSchedule({
-      kind: config.schedule,
-      learningRate: config.learningRate,
-      warmupSteps: config.warmupSteps,
-      totalSteps: settings.totalSteps,
-      minRatio: config.minLearningRateRatio,
-    }),
-    settings,
-    rng: createRng(config.seed),
-    clock,
-    hooks: {
-      log(record) {
+    const fitted = fitTraining(config, loaded, step, longestColumns(step, trainingExamples));
+    if (config.memory !== undefined) noteChoice(fitted, observer);
+    const settings = trainerSettings({ ...config, ...fitted }, trainingExamples.length);
+    const optimizer = createOptimizer(config, parameters);
+    const resume = config.resume ? run.loadCheckpoint(parameters) : undefined;
+    if (config.resume) {
+      observer.note(
+        resume === undefined
+          ? 'no checkpoint to resume from: starting anew'
+          : `resuming after step ${resume.step}`,
+      );
+    }
+    const records: MetricRecord[] = [];
+    let saved = '';
+    const result = await train({
+      engine,
+      model: method.trained?.(model, config) ?? model,
+      parameters,
+      step,
+      examples: trainingExamples,
+      evaluation: evaluationExamples,
+      optimizer,
+      schedule: createSchedule({
+        kind: config.schedule,
+        learningRate: config.learningRate,
+        warmupSteps: config.warmupSteps,
+        totalSteps: settings.totalSteps,
+        minRatio: config.minLearningRateRatio,
+      }),
+      settings,
+      rng: createRng(config.seed),
+      clock,
+      hooks: {
+        log(record) {
+          records.push(record);
+          run.log(record);
+          observer.metrics(record);
+        },
+        progress: ({ step, totalSteps, loss }) => observer.stage('train', step, totalSteps, { loss }),
+        async save(state) {
+          saved = run.saveCheckpoint(state, parameters);
+          observer.note(`saved ${saved}`);
+        },
+        restore: async (before) => run.loadCheckpoint(parameters, before),
+        interrupted: context.interrupted,
+      },
+      watch: watchOf(method.id, config, output, observer),
+      ...(resume === undefined ? {} : { resume }),
+    });
+    if (result.outcome === 'done') {
+      const finish = await method.finish?.({
+        ...prepareContext,
+        training: trainingExamples,
+        evaluation: evaluationExamples,
+        readRows: (path) => readHeldOutRows(path, config),
+      });
+      if (finish !== undefined) {
+        const record = { step: result.state.step, ...finish.metrics };
         records.push(record);
         run.log(record);
         observer.metrics(record);
-      },
-      progress: ({ step, totalSteps, loss }) => observer.stage('train', step, totalSteps, { loss }),
-      async save(state) {
-        saved = run.saveCheckpoint(state, parameters);
-        observer.note(`saved ${saved}`);
-      },
-      restore: async (before) => run.loadCheckpoint(parameters, before),
-      interrupted: context.interrupted,
-    },
-    watch: watchOf(method.id, config, output, observer),
-    ...(resume === undefined ? {} : { resume }),
-  });
-  if (result.outcome === 'done') {
-    const finish = await method.finish?.({
-      ...prepareContext,
-      training: trainingExamples,
-      evaluation: evaluationExamples,
-      readRows: (path) => readHeldOutRows(path, config),
-    });
-    if (finish !== undefined) {
-      const record = { step: result.state.step, ...finish.metrics };
-      records.push(record);
-      run.log(record);
-      observer.metrics(record);
+      }
+      saved = run.saveModel(parameters, storedTypes[config.dtype], finish?.files);
     }
-    saved = run.saveModel(parameters, storedTypes[config.dtype], finish?.files);
-  }
-  return {
-    outcome: result.outcome,
-    folder: output,
-    saved,
-    steps: result.state.step,
-    first: records[0] ?? {},
-    last: Object.assign({}, ...records.slice(-3)) as MetricRecord,
-    milliseconds: clock() - started,
-  };
+    return {
+      outcome: result.outcome,
+      folder: output,
+      saved,
+      steps: result.state.step,
+      first: records[0] ?? {},
+      last: Object.assign({}, ...records.slice(-3)) as MetricRecord,
+      milliseconds: clock() - started,
+    };
+  });
 }
 
 /** The model to train: as loaded, with the method's heads, with its adapter; the tokenizer; what the step is built with. */
