@@ -28,6 +28,8 @@ export interface PrepareContext<C> extends EncodeContext<C> {
   readonly engine: Engine;
   readonly parameters: Parameters;
   readonly modelConfig: object;
+  /** The encoded examples of the training rows, whichever examples are prepared. */
+  readonly training: readonly unknown[];
   /** Folder for results that may be used again. */
   readonly cacheFolder: string;
   readonly onProgress: (stage: string, done: number, total: number) => void;
@@ -41,7 +43,6 @@ export interface EncodedRows<E> {
 
 /** What finishing a run may use: the model is trained, and nothing is saved yet. */
 export interface FinishContext<C> extends PrepareContext<C> {
-  readonly training: readonly unknown[];
   readonly evaluation: readonly unknown[];
   /** Rows of a further data file. */
   readonly readRows: (path: string) => Promise<readonly Row[]>;

@@ -112,6 +112,7 @@ export async function runTraining(
       engine,
       parameters,
       modelConfig: loaded.config,
+      training: training.examples,
       cacheFolder,
       onProgress: (stage: string, done: number, total: number) => observer.stage(stage, done, total),
     };
