@@ -1,6 +1,5 @@
 /** Memory of an online run by term. */
 import { packingSteps } from '../../generate/generate.ts';
-import { cacheTensorNames } from '../../generate/programs.ts';
 import { prefillTokens } from '../../generate/prompt-layout.ts';
 import { optimize } from '../../graph/optimize.ts';
 import { trace } from '../../graph/program.ts';
@@ -11,6 +10,7 @@ import { batchLogProbs } from '../logprob.ts';
 import type { RolloutPrompt } from '../rollout/rollout.ts';
 import type { OnlineStep } from '../step/online-step.ts';
 import {
+  cacheBytes,
   fitToMemory,
   type MemoryChoice,
   parseBytes,
@@ -74,11 +74,11 @@ function samplingBytes(
   columns: number,
   { batchSize, maxNewTokens }: OnlineRunConfig,
 ): number {
-  const { keyValueHeads, headSize } = model;
-  const position = 4 * cacheTensorNames(model).length * keyValueHeads * headSize;
   const prompts = Math.min(rows * Math.max(columns - maxNewTokens, 1), prefillTokens);
   const packs = Math.ceil((batchSize * maxNewTokens) / rows) >= packingSteps;
-  return position * (rows * columns + prompts) + (packs ? weightBytes([parameters]) : 0);
+  return (
+    cacheBytes(model, rows, columns) + cacheBytes(model, 1, prompts) + (packs ? weightBytes([parameters]) : 0)
+  );
 }
 
 /** Padded columns of the longest prompt with the longest completion. */
