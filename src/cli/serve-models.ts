@@ -21,6 +21,8 @@ export interface ServeModelsOptions {
   readonly queue: number;
   readonly maxTokens: number;
   readonly prepack: boolean | 'auto';
+  /** Tokens guessed at a time for a completion that is alone. */
+  readonly speculate: number;
   readonly rng: Rng;
   readonly pause: () => Promise<void>;
   /** Milliseconds from any origin. */
@@ -36,7 +38,7 @@ const packedBytes = 256 * 2 ** 20;
  * @throws ConfigError when two names are equal; CheckpointError when a model cannot be read
  */
 export async function loadServedModels(options: ServeModelsOptions): Promise<ServedModel[]> {
-  const { engine, slots, queue, maxTokens, prepack, rng, pause, clock } = options;
+  const { engine, slots, queue, maxTokens, prepack, speculate, rng, pause, clock } = options;
   const named = options.models.map(splitName);
   const adapters = options.adapters.map(splitName);
   const names = [...named, ...adapters].map(({ name }) => name);
@@ -69,7 +71,7 @@ export async function loadServedModels(options: ServeModelsOptions): Promise<Ser
     served.push(
       createServedModel({
         ...{ id, parent, engine, model, parameters, tokenizer, slots, queue, maxTokens, pause },
-        clock,
+        ...{ clock, speculate },
         prepack: prepack === 'auto' ? bytes <= packedBytes : prepack,
         rng: rng.split(id),
         ...(card === undefined ? {} : { card }),

@@ -113,6 +113,8 @@ export interface GeneratorOptions {
   readonly draft?: { readonly model: CausalModel; readonly parameters: Parameters } | undefined;
   /** Milliseconds from any origin, to tell engine time from the rest. */
   readonly clock?: () => number;
+  /** Run the engine off the event loop, where other work goes on meanwhile, at some cost per step. */
+  readonly offThread?: boolean | undefined;
   /**
    * Freeze the weights into the decode program: decodes faster, costs a compilation whenever the weights have changed and
    * a second copy of them in memory. `auto` (default): when a call may take `packingSteps` or more.
@@ -137,10 +139,14 @@ export function createGenerator(options: GeneratorOptions): Generator {
   let draftPrograms: Programs | undefined;
   const time = { engine: 0, total: 0 };
   const speculated: Speculated = { guessed: 0, kept: 0 };
-  const run = (binding: Binding): void => {
-    const start = clock();
-    binding.runSync();
+  const timed = (start: number): void => {
     time.engine += clock() - start;
+  };
+  const run = (binding: Binding): void | Promise<void> => {
+    const start = clock();
+    if (options.offThread === true) return binding.run().then(() => timed(start));
+    binding.runSync();
+    timed(start);
   };
 
   function packedPrograms(): Programs {

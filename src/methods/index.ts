@@ -14,5 +14,6 @@ export { simpo } from './preference/simpo.ts';
 export { btRm } from './reward/bt-rm.ts';
 export { prm } from './reward/prm.ts';
 export { regressionRm } from './reward/regression-rm.ts';
+export { gkd } from './supervised/gkd.ts';
 export { raft } from './supervised/raft.ts';
 export { sft } from './supervised/sft.ts';

@@ -30,6 +30,17 @@ export interface Paper {
 
 export const papers: readonly Paper[] = [
   {
+    id: 'gkd',
+    title: 'On-Policy Distillation of Language Models: Learning from Self-Generated Mistakes',
+    authors: 'Agarwal et al.',
+    year: 2024,
+    arxiv: '2306.13649',
+    field: 'policy',
+    claim:
+      'a student that learns on its own completions gets nearer to its teacher than one that learns on given texts',
+    methods: ['gkd'],
+  },
+  {
     id: 'dpo',
     title: 'Direct Preference Optimization: Your Language Model is Secretly a Reward Model',
     authors: 'Rafailov et al.',

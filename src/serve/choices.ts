@@ -88,7 +88,7 @@ export function startChoices(options: ChoicesOptions): Choices {
   return { done, cancel };
 }
 
-function checkPrompt(prompt: readonly number[], model: ServedModel): void {
+export function checkPrompt(prompt: readonly number[], model: ServedModel): void {
   if (prompt.length === 0) throw invalid('prompt', 'The prompt must have at least one token.');
   const foreign = prompt.find((id) => id >= model.vocabSize);
   if (foreign !== undefined)
@@ -101,7 +101,7 @@ function checkPrompt(prompt: readonly number[], model: ServedModel): void {
   );
 }
 
-function sessionOptions(
+export function sessionOptions(
   model: ServedModel,
   body: SamplingBody,
   maxNewTokens: number,
@@ -168,7 +168,7 @@ function parseSchema(text: string): unknown {
   }
 }
 
-function textStream(model: ServedModel, body: SamplingBody): TextStream {
+export function textStream(model: ServedModel, body: SamplingBody): TextStream {
   const skipSpecial = body.skip_special_tokens ?? true;
   const { eosId } = model.tokenizer;
   // The token that ends a completion is no text, also where special tokens are shown.

@@ -44,6 +44,9 @@ const sampling = {
   include_stop_str_in_output: z.boolean().nullish(),
   skip_special_tokens: z.boolean().nullish(),
   return_token_ids: z.boolean().nullish(),
+  use_beam_search: z.boolean().nullish(),
+  length_penalty: z.number().nullish(),
+  early_stopping: z.union([z.boolean(), z.literal('never')]).nullish(),
   // Of this server alone:
   return_entropy: z.boolean().nullish(),
   guided_choice: choice.nullish(),

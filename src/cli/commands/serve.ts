@@ -44,6 +44,9 @@ const config = z.strictObject({
     prepack: field(z.enum(['auto', 'always', 'never']).default('auto')).describe(
       'pack weights for speed, at the price of a copy per batch size; auto: below 256 MiB',
     ),
+    speculate: field(z.int().min(0).max(64).default(0)).describe(
+      'guess this many tokens at a time, while a completion is alone, from what prompt and completion say already; completions stay the same',
+    ),
     threads: field(z.int().positive().optional()).describe(
       'threads of the engine; default: the machine’s cores',
     ),

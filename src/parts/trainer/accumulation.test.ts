@@ -9,7 +9,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { tinyExamples, tinyModel } from '../../../test/support/tiny-model.ts';
 import { createRng } from '../../core/rng.ts';
 import { createOrtEngine } from '../../engine/ort/ort-engine.ts';
-import { bco, btRm, cpo, dpo, grpo, kto, orpo, ppo, rloo, sft, simpo } from '../../methods/index.ts';
+import { bco, btRm, cpo, dpo, gkd, grpo, kto, orpo, ppo, rloo, sft, simpo } from '../../methods/index.ts';
 import { scoreModelFrom } from '../../models/score-model.ts';
 import { sgd } from '../../optim/optimizer.ts';
 import { pairLossNames } from '../loss/preference.ts';
@@ -59,6 +59,15 @@ interface Case {
 
 const cases: Case[] = [
   { name: 'sft', step: () => sft.build(sft.config.parse(base)), examples: sequences },
+  ...([0, 1] as const).map((lambda) => ({
+    name: `gkd, ${lambda === 0 ? 'on the data' : 'on its own completions'}`,
+    step: () =>
+      gkd.build(gkd.config.parse({ ...base, teacherModel: '', beta: 0.3, lambda, maxNewTokens: 6 }), {
+        teacher: tinyModel(5, { hidden_size: 32 }),
+        stopIds: new Set([2]),
+      }),
+    examples: sequences,
+  })),
   ...pairLossNames.map((loss) => ({
     name: `dpo ${loss}`,
     step: () => dpo.build(dpo.config.parse({ ...base, loss: [loss], labelSmoothing: 0.1 })),

@@ -1,5 +1,4 @@
 /** Memory of an online run by term. */
-import { cacheTensorNames } from '../../generate/programs.ts';
 import { optimize } from '../../graph/optimize.ts';
 import { trace } from '../../graph/program.ts';
 import { weightTypes } from '../../models/causal-model.ts';
@@ -9,6 +8,7 @@ import { batchLogProbs } from '../logprob.ts';
 import type { RolloutPrompt } from '../rollout/rollout.ts';
 import type { OnlineStep } from '../step/online-step.ts';
 import {
+  cacheBytes,
   fitToMemory,
   type MemoryChoice,
   parseBytes,
@@ -48,7 +48,6 @@ export function onlineMemory({ models, prompts, step, config }: Inputs, choice: 
     ),
   );
   const rows = Math.min(config.scoringBatchSize, config.batchSize);
-  const { keyValueHeads, headSize } = policy.model;
   return {
     weights: weightBytes(
       [policy, reference, ...(critic ? [critic] : []), ...rewardModels.values()].map(
@@ -57,7 +56,7 @@ export function onlineMemory({ models, prompts, step, config }: Inputs, choice: 
     ),
     gradients: trained.reduce((total, { gradients }) => total + gradients, 0),
     optimizer: trained.reduce((total, { optimizer }) => total + optimizer, 0),
-    cache: 4 * cacheTensorNames(policy.model).length * rows * keyValueHeads * headSize * columns,
+    cache: cacheBytes(policy.model, rows, columns),
     // Programs run in turn in one arena: the largest decides.
     activations: Math.max(...updates, scoringBytes(reference, rows, columns)),
   };

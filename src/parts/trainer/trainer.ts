@@ -181,9 +181,8 @@ export async function train<E>(options: TrainOptions<E>): Promise<TrainResult> {
         window.clear();
         continue;
       }
-      const { totals, weight, norm, loss } = update;
+      const { totals, weight, norm, loss, tokens: read } = update;
       step++;
-      const read = batch.reduce((total, example) => total + method.tokens(example), 0);
       tokens += read;
       window.add({ totals, weight, norm, tokens: read, milliseconds: options.clock() - started });
       hooks.progress({ step, totalSteps: settings.totalSteps, loss, tokens: read });
