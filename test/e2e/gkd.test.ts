@@ -89,10 +89,10 @@ describe('heed gkd', () => {
     expect(whole.weights).toBeGreaterThan(bytes('student') + bytes('teacher') - 8192);
     expect(whole.weights).toBeLessThanOrEqual(bytes('student') + bytes('teacher'));
     // Both sample: 2 × 2 layers × keys and values × 4 rows × 2 heads × 8 numbers × 16 columns × 4 bytes.
-    expect(whole.cache).toBe(2 * 2 * 2 * 4 * 2 * 8 * 16 * 4);
+    expect(whole.sampling).toBe(2 * 2 * 2 * 4 * 2 * 8 * 16 * 4);
     const packed = await memoryOf('--lmbda', '0', '--quantize-teacher', '4bit');
     expect(packed.weights).toBeLessThan(whole.weights!);
-    expect(packed.cache).toBeUndefined();
+    expect(packed.sampling).toBeUndefined();
   });
 
   it.each<[string, () => string[], RegExp]>([

@@ -15,8 +15,8 @@ export interface MemoryPlan {
   readonly weights: number;
   readonly gradients: number;
   readonly optimizer: number;
-  /** Keys and values of the completions that are sampled at once; methods that sample only. */
-  readonly cache?: number;
+  /** Keys and values of the completions that are sampled at once, and packed weights; methods that sample only. */
+  readonly sampling?: number;
   /** Most bytes of intermediate results alive at once in the largest program. */
   readonly activations: number;
   readonly total: number;

@@ -1,4 +1,6 @@
 /** Memory of an online run by term. */
+import { packingSteps } from '../../generate/generate.ts';
+import { prefillTokens } from '../../generate/prompt-layout.ts';
 import { optimize } from '../../graph/optimize.ts';
 import { trace } from '../../graph/program.ts';
 import { weightTypes } from '../../models/causal-model.ts';
@@ -56,10 +58,27 @@ export function onlineMemory({ models, prompts, step, config }: Inputs, choice: 
     ),
     gradients: trained.reduce((total, { gradients }) => total + gradients, 0),
     optimizer: trained.reduce((total, { optimizer }) => total + optimizer, 0),
-    cache: cacheBytes(policy.model, rows, columns),
+    sampling: samplingBytes(policy, rows, columns, config),
     // Programs run in turn in one arena: the largest decides.
     activations: Math.max(...updates, scoringBytes(reference, rows, columns)),
   };
+}
+
+/**
+ * Keys and values of the rows sampled at once, those of their prompts as they leave the pass that computes them, and the copy
+ * of the weights that is packed for long completions. Another copy for each half of the rows that ends much earlier is left out.
+ */
+function samplingBytes(
+  { model, parameters }: OnlineModels['policy'],
+  rows: number,
+  columns: number,
+  { batchSize, maxNewTokens }: OnlineRunConfig,
+): number {
+  const prompts = Math.min(rows * Math.max(columns - maxNewTokens, 1), prefillTokens);
+  const packs = Math.ceil((batchSize * maxNewTokens) / rows) >= packingSteps;
+  return (
+    cacheBytes(model, rows, columns) + cacheBytes(model, 1, prompts) + (packs ? weightBytes([parameters]) : 0)
+  );
 }
 
 /** Padded columns of the longest prompt with the longest completion. */

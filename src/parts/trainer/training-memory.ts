@@ -37,7 +37,10 @@ export function trainingMemory<E>(
     }),
     // Samplers keep their caches between batches.
     ...(samplers.length > 0 && {
-      cache: samplers.reduce((total, { model }) => total + cacheBytes(model, config.batchSize, columns), 0),
+      sampling: samplers.reduce(
+        (total, { model }) => total + cacheBytes(model, config.batchSize, columns),
+        0,
+      ),
     }),
     activations: peakActivationBytes(
       updateProgram(model, step, microBatchSize, columns, gradientCheckpointing),
