@@ -30,6 +30,7 @@ const specs = [
   ['regex (word, space)', { regex: '(?:[a-z]+ )+' }],
   ['regex, all texts', { regex: '[^]*' }],
   ['JSON schema', { jsonSchema: person }],
+  ['JSON object', { jsonObject: true }],
 ];
 const begin = clock();
 textConstraints(tokenizer)({ regex: 'a' });

@@ -6,9 +6,10 @@
 With `--model <folder>` it is a peer of `heed bench generate`: sampled, `sdpa`, one line of figures by batch size.
 
 Prompts of 16 random tokens, 64 new tokens, no stop token; reading the prompt counts, as in `heed bench engine`. Greedy
-and sampled (temperature 1, whole vocabulary), each after one run to warm up, for `sdpa` and `eager` attention.
+and sampled (temperature 1, whole vocabulary), each after two seconds of runs to warm up, for `sdpa` and `eager` attention.
 """
 import json
+import time
 
 import torch
 import transformers
@@ -46,7 +47,9 @@ def main():
                                              min_new_tokens=arguments.new_tokens, **choice)
                     assert out.shape == (batch, arguments.prompt + arguments.new_tokens)
 
-                run()
+                cold = time.monotonic()  # warm for two seconds, as heed is
+                while time.monotonic() - cold < 2:
+                    run()
                 times = [seconds(run) for _ in range(arguments.repeats)]
                 tokens = batch * arguments.new_tokens
                 results.append({"attention": attention, "batch": batch, "sampled": sampled,

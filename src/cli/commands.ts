@@ -55,6 +55,14 @@ export const commands: readonly CommandRecord[] = [
     load: async () => trainModule((await import('../methods/supervised/sft.ts')).sft),
   },
   {
+    name: 'gkd',
+    summary:
+      'on-policy distillation: learn a teacher’s whole distribution, on completions of the student’s own',
+    group: 'Train',
+    trains: true,
+    load: async () => trainModule((await import('../methods/supervised/gkd.ts')).gkd),
+  },
+  {
     name: 'dpo',
     summary: 'direct preference optimization on pairs of a chosen and a rejected completion',
     group: 'Train',
@@ -103,6 +111,13 @@ export const commands: readonly CommandRecord[] = [
     group: 'Train',
     trains: true,
     load: async () => trainModule((await import('../methods/reward/bt-rm.ts')).btRm),
+  },
+  {
+    name: 'pair-rm',
+    summary: 'preference model that reads two completions together and tells which is preferred',
+    group: 'Train',
+    trains: true,
+    load: async () => trainModule((await import('../methods/reward/pair-rm.ts')).pairRm),
   },
   {
     name: 'regression-rm',

@@ -3,6 +3,7 @@ export type { ConfigFile } from './config-file.ts';
 export * from './errors.ts';
 export * from './format-config.ts';
 export * from './host-tensor.ts';
+export * from './logistic-regression.ts';
 export * from './metrics.ts';
 export * from './resolve-config.ts';
 export * from './rng.ts';

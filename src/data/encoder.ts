@@ -80,8 +80,7 @@ export function createEncoder(tokenizer: Tokenizer, options: EncoderOptions = {}
       received: String(maxLength),
     });
   }
-  const stopIds = new Set((options.stopTokens ?? []).map((text) => stopTokenId(tokenizer, text)));
-  if (tokenizer.eosId !== undefined) stopIds.add(tokenizer.eosId);
+  const stopIds = stopIdsOf(tokenizer, options.stopTokens);
   let format: ChatFormat | undefined;
   const chat = (): ChatFormat => {
     format ??= chatFormat(tokenizer, options);
@@ -264,6 +263,12 @@ function missingStop(where: string, tokenizer: Tokenizer, ids: readonly number[]
         ? 'Use a chat template that writes eos_token after each assistant message, or set stop to append'
         : `If ${tokenizer.tokenText(special)} ends a turn, name it in stopTokens`,
   });
+}
+
+/** Tokens that end a completion: EOS, and those named. @throws DataError for a text that is not one token */
+export function stopIdsOf(tokenizer: Tokenizer, stopTokens: readonly string[] = []): ReadonlySet<number> {
+  const named = stopTokens.map((text) => stopTokenId(tokenizer, text));
+  return new Set(tokenizer.eosId === undefined ? named : [...named, tokenizer.eosId]);
 }
 
 function stopTokenId(tokenizer: Tokenizer, text: string): number {

@@ -11,7 +11,7 @@ import {
   prefillProgram,
   verifyProgram,
 } from './programs.ts';
-import { layoutPrompts } from './prompt-layout.ts';
+import { layoutPrompts, prefillTokens, runsOf } from './prompt-layout.ts';
 import { rowViews } from './row.ts';
 import type { RowOutputs } from './sample.ts';
 
@@ -28,7 +28,7 @@ export interface Programs {
   dispose(): void;
 }
 
-/** Programs of these are kept; a generator meets a few batch sizes and prompt lengths. */
+/** Programs kept, those of prompts and those of steps apart: prompts of many lengths must not end a step in use. */
 const programLimit = 12;
 
 export function createPrograms(
@@ -36,20 +36,24 @@ export function createPrograms(
   model: CausalModel,
   weights: Arrays,
   frozen: boolean,
-  limit = programLimit,
+  prefillLimit = programLimit,
 ): Programs {
-  const cache: ProgramCache = createProgramCache(engine, { limit });
+  const prefills: ProgramCache = createProgramCache(engine, { limit: prefillLimit });
+  const steps: ProgramCache = createProgramCache(engine, { limit: programLimit });
   const options = frozen ? { constants: weights } : {};
   return {
     weights: frozen ? {} : weights,
     prefill(shape) {
       const { prompts, rows, columns, packed } = shape;
       const name = `prefill ${prompts} in ${rows}×${columns}${packed ? ' packed' : ''}`;
-      return cache.get(name, () => prefillProgram(model, shape), options);
+      return prefills.get(name, () => prefillProgram(model, shape), options);
     },
-    decode: (B, M) => cache.get(`decode ${B}×${M}`, () => decodeProgram(model, B, M), options),
-    verify: (B, T, M) => cache.get(`verify ${B}×${T}×${M}`, () => verifyProgram(model, B, T, M), options),
-    dispose: () => cache.dispose(),
+    decode: (B, M) => steps.get(`decode ${B}×${M}`, () => decodeProgram(model, B, M), options),
+    verify: (B, T, M) => steps.get(`verify ${B}×${T}×${M}`, () => verifyProgram(model, B, T, M), options),
+    dispose() {
+      prefills.dispose();
+      steps.dispose();
+    },
   };
 }
 
@@ -99,51 +103,54 @@ const inverse = (temperature: number): number => (temperature > 0 ? 1 / temperat
 
 export function createDecoder(options: DecoderOptions): Decoder {
   const { model, cache, run, runStep = run, padded = (longest) => roundUp(longest, promptBucket) } = options;
+  const passes = prefillPasses(options.prefill);
   let current: DecodeStep | undefined;
+
+  type Targets = Parameters<Decoder['prefill']>[0];
+
+  /** Prompts of one run: those of `targets`, which stand at `first` and after among all. */
+  async function prefillRun(
+    targets: Targets,
+    first: number,
+    visit: Parameters<Decoder['prefill']>[1],
+  ): Promise<void> {
+    const prompts = targets.map(([copy]) => copy!.row.prompt);
+    const layout = layoutPrompts(
+      prompts.map(({ length }) => length),
+      model.maxPositions,
+      padded,
+    );
+    const { columns, places } = layout;
+    const pass = await passes.take({ prompts: powerOfTwo(targets.length), ...layout });
+    const { idWords, positionWords, segments, lastWords, inverseTemperature, binding } = pass;
+    // What earlier prompts left behind these is seen by none of them: attention looks back.
+    for (const [index, prompt] of prompts.entries()) {
+      const from = places[index]!.row * columns + places[index]!.start;
+      for (let t = 0; t < prompt.length; t++) {
+        idWords[2 * (from + t)] = prompt[t]!;
+        positionWords[2 * (from + t)] = t;
+      }
+      segments.fill(index + 1, from, from + prompt.length);
+      lastWords[2 * index] = from + prompt.length - 1;
+      inverseTemperature[index] = inverse(targets[index]![0]!.row.options.temperature);
+    }
+    try {
+      await run(binding);
+      for (const [index, copies] of targets.entries()) {
+        const entries = { ...places[index]!, length: prompts[index]!.length, columns };
+        for (const { slot } of copies) cache.fill(slot, pass.arrays, entries);
+        visit(pass.views[index]!, first + index);
+      }
+    } finally {
+      passes.giveBack(pass);
+    }
+  }
 
   return {
     async prefill(targets, visit) {
-      const P = powerOfTwo(targets.length);
-      const prompts = targets.map(([first]) => first!.row.prompt);
-      const layout = layoutPrompts(
-        prompts.map(({ length }) => length),
-        model.maxPositions,
-        padded,
-      );
-      const { rows, columns, packed, places } = layout;
-      const executable = await options.prefill.prefill({ prompts: P, rows, columns, packed });
-      const size = rows * columns;
-      const ids = new BigInt64Array(size);
-      const positions = BigInt64Array.from(ids, (_, i) => BigInt(i % columns));
-      const segments = new Int32Array(packed ? size : 0);
-      const last = new BigInt64Array(P);
-      prompts.forEach((prompt, index) => {
-        const from = places[index]!.row * columns + places[index]!.start;
-        for (let t = 0; t < prompt.length; t++) {
-          ids[from + t] = BigInt(prompt[t]!);
-          positions[from + t] = BigInt(t);
-        }
-        if (packed) segments.fill(index + 1, from, from + prompt.length);
-        last[index] = BigInt(from + prompt.length - 1);
-      });
-      const binding = executable.bind({
-        ...options.prefill.weights,
-        ...{ ids, positions, last, ...(packed ? { segments } : {}) },
-        inverseTemperature: Float32Array.from({ length: P }, (_, index) =>
-          inverse(targets[index]?.[0]?.row.options.temperature ?? 1),
-        ),
-      });
-      try {
-        await run(binding);
-        const arrays = dataOf(binding.outputs);
-        const views = rowViews(binding.outputs);
-        targets.forEach((copies, index) => {
-          const entries = { ...places[index]!, length: prompts[index]!.length, columns };
-          for (const { slot } of copies) cache.fill(slot, arrays, entries);
-          visit(views[index]!, index);
-        });
-      } finally {
-        binding.dispose();
+      const lengths = targets.map(([copy]) => padded(copy!.row.prompt.length));
+      for (const [start, end] of runsOf(lengths, prefillTokens)) {
+        await prefillRun(targets.slice(start, end), start, visit);
       }
     },
     async step(rows) {
@@ -164,7 +171,81 @@ export function createDecoder(options: DecoderOptions): Decoder {
       return current.views;
     },
     move: (from, to, row) => cache.copy(from, to, row.prompt.length + row.ids.length - 1),
-    dispose: () => current?.binding.dispose(),
+    dispose() {
+      passes.dispose();
+      current?.binding.dispose();
+    },
+  };
+}
+
+/** Bytes of bound prefills that are kept for the next prompts of the same layout: memory that is new costs more than it holds. */
+const keptPrefillBytes = 2 ** 25;
+
+/** A bound prefill. Of its int64 inputs, the 32-bit words, low words first as on every platform of the engine. */
+interface PrefillPass {
+  readonly executable: Executable;
+  readonly binding: Binding;
+  readonly views: readonly RowOutputs[];
+  readonly arrays: Arrays;
+  readonly bytes: number;
+  /** [rows, columns] */
+  readonly idWords: Int32Array;
+  readonly positionWords: Int32Array;
+  /** [rows, columns] of packed rows; else empty. */
+  readonly segments: Int32Array;
+  /** [prompts] */
+  readonly lastWords: Int32Array;
+  readonly inverseTemperature: Float32Array;
+}
+
+/** Prefills by their layout: each is taken, filled, run and given back. */
+function prefillPasses(programs: Programs) {
+  /** The one given back last is last. A program that was compiled again since has another executable. */
+  const kept = new Map<Executable, PrefillPass>();
+  return {
+    async take(shape: PrefillShape): Promise<PrefillPass> {
+      const executable = await programs.prefill(shape);
+      const pass = kept.get(executable) ?? bindPrefill(executable, programs.weights, shape);
+      kept.delete(executable);
+      return pass;
+    },
+    giveBack(pass: PrefillPass): void {
+      kept.set(pass.executable, pass);
+      let total = 0;
+      for (const { bytes } of kept.values()) total += bytes;
+      for (const [executable, { binding, bytes }] of kept) {
+        if (total <= keptPrefillBytes) break;
+        binding.dispose();
+        kept.delete(executable);
+        total -= bytes;
+      }
+    },
+    dispose(): void {
+      for (const { binding } of kept.values()) binding.dispose();
+      kept.clear();
+    },
+  };
+}
+
+function bindPrefill(executable: Executable, weights: Arrays, shape: PrefillShape): PrefillPass {
+  const { prompts, rows, columns, packed } = shape;
+  const ids = new BigInt64Array(rows * columns);
+  const positions = new BigInt64Array(rows * columns);
+  const last = new BigInt64Array(prompts);
+  const segments = new Int32Array(packed ? rows * columns : 0);
+  const inverseTemperature = new Float32Array(prompts).fill(1);
+  const binding = executable.bind({
+    ...weights,
+    ...{ ids, positions, last, inverseTemperature, ...(packed ? { segments } : {}) },
+  });
+  const arrays = dataOf(binding.outputs);
+  return {
+    ...{ executable, binding, arrays, segments, inverseTemperature },
+    views: rowViews(binding.outputs),
+    bytes: Object.values(arrays).reduce((sum, { byteLength }) => sum + byteLength, 0),
+    idWords: new Int32Array(ids.buffer),
+    positionWords: new Int32Array(positions.buffer),
+    lastWords: new Int32Array(last.buffer),
   };
 }
 

@@ -85,6 +85,64 @@ describe('generate', () => {
     }
   });
 
+  it('takes up what earlier prompts and calls left: layouts by the dozen, calls at the same time, a failure', async () => {
+    const { model, parameters } = tinyModel(4, { head_dim: 8, max_position_embeddings: 512 });
+    const random = createRng(9);
+    // Two prompts are computed at a time: more layouts than programs are kept.
+    const many = Array.from({ length: 28 }, (_, row) =>
+      Array.from({ length: 8 * (row + 1 - (row % 2)) }, (_, t) => random.integer(20, row, t)),
+    );
+    const few = { ...options, maxNewTokens: 3, batchSize: 2, stopIds: new Set<number>() };
+    const wanted: Completion[] = [];
+    for (const [row, prompt] of many.entries()) {
+      const fresh = createGenerator({ engine, model, parameters });
+      wanted.push(...(await fresh.generate([prompt], { ...few, keys: [row] })));
+      fresh.dispose();
+    }
+    const ids = (all: readonly Completion[]): number[][] => all.map((one) => one.ids);
+    const generator = createGenerator({ engine, model, parameters });
+    const onTokens = (): void => {
+      throw new Error('enough');
+    };
+    await expect(generator.generate(many, { ...few, onTokens })).rejects.toThrow('enough');
+    for (let call = 0; call < 2; call++)
+      expect(ids(await generator.generate(many, few))).toEqual(ids(wanted));
+    const both = await Promise.all([generator.generate(many, few), generator.generate(many, few)]);
+    for (const all of both) expect(ids(all)).toEqual(ids(wanted));
+    generator.dispose();
+  });
+
+  it('computes prompts that are too long together in several passes', async () => {
+    const { model, parameters } = tinyModel(4, { head_dim: 8, max_position_embeddings: 1024 });
+    const random = createRng(10);
+    const long = [900, 30, 1000, 950, 800, 1000].map((length, row) =>
+      Array.from({ length }, (_, t) => random.integer(20, row, t)),
+    );
+    const few = { ...options, maxNewTokens: 4, stopIds: new Set<number>() };
+    const generator = createGenerator({ engine, model, parameters });
+    const together = await generator.generate(long, few);
+    const apart = await generator.generate(long, { ...few, batchSize: 1 });
+    expect(together.map(({ ids }) => ids)).toEqual(apart.map(({ ids }) => ids));
+    generator.dispose();
+  });
+
+  it('does not look at packed weights again when they are said to be frozen', async () => {
+    const { model, parameters } = tinyModel(4, { head_dim: 8 });
+    const generator = createGenerator({ engine, model, parameters, prepack: true, frozen: true });
+    const greedy = { ...options, temperature: 0, maxNewTokens: 2 };
+    await generator.generate(prompts, greedy);
+    const embedding = parameters.arrays()['model.embed_tokens.weight'] as Float32Array;
+    const changed = embedding.map((x) => -x);
+    embedding.set(changed);
+    const after = await generator.generate(prompts, greedy);
+    // The first token comes from the prompt, which reads live weights; the second from packed ones.
+    const logProbs = (all: readonly Completion[]) => all.map((one) => one.logProbs[1]);
+    const packed = createGenerator({ engine, model, parameters, prepack: true });
+    expect(logProbs(await packed.generate(prompts, greedy))).not.toEqual(logProbs(after));
+    generator.dispose();
+    packed.dispose();
+  });
+
   it('gives a sample the same completion whatever n, the slots, the order and the neighbours are', async () => {
     const { model, parameters } = tinyModel(4, { head_dim: 8 });
     const generator = createGenerator({ engine, model, parameters });

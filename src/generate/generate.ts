@@ -65,6 +65,8 @@ export interface TokenEvent {
   readonly samplingLogProb: number;
   /** Most likely tokens in its place, likeliest first; with `topLogProbs`. */
   readonly topLogProbs?: readonly TokenLogProb[];
+  /** Entropy of the model's distribution in its place, nats; with `entropy`. */
+  readonly entropy?: number;
   /** Only with the last token. */
   readonly finish?: Completion['finish'];
 }
@@ -111,11 +113,15 @@ export interface GeneratorOptions {
   readonly draft?: { readonly model: CausalModel; readonly parameters: Parameters } | undefined;
   /** Milliseconds from any origin, to tell engine time from the rest. */
   readonly clock?: () => number;
+  /** Run the engine off the event loop, where other work goes on meanwhile, at some cost per step. */
+  readonly offThread?: boolean | undefined;
   /**
    * Freeze the weights into the decode program: decodes faster, costs a compilation whenever the weights have changed and
    * a second copy of them in memory. `auto` (default): when a call may take `packingSteps` or more.
    */
   readonly prepack?: boolean | 'auto';
+  /** Weights never change while the generator lives: packed ones are not compared with them before each call. */
+  readonly frozen?: boolean | undefined;
 }
 
 /** Steps of a call from which packing pays under `prepack: 'auto'`: measured, docs/guide/generation.md. */
@@ -123,21 +129,28 @@ export const packingSteps = 64;
 
 /** A generator over live weights: each call of `generate` reads `parameters` as they are. Do not change them during a call. */
 export function createGenerator(options: GeneratorOptions): Generator {
-  const { engine, model, parameters, draft, clock = () => 0, prepack = 'auto' } = options;
+  const { engine, model, parameters, draft, clock = () => 0 } = options;
+  const { prepack = 'auto', frozen = false } = options;
   const weights = parameters.arrays();
   const live = createPrograms(engine, model, weights, false);
   let packed: { readonly programs: Programs; readonly of: string } | undefined;
-  let spare: SlotCache | undefined;
+  /** What the last call decoded with, for the next of the same size. */
+  let idle: Decoding | undefined;
   let draftPrograms: Programs | undefined;
   const time = { engine: 0, total: 0 };
   const speculated: Speculated = { guessed: 0, kept: 0 };
-  const run = (binding: Binding): void => {
-    const start = clock();
-    binding.runSync();
+  const timed = (start: number): void => {
     time.engine += clock() - start;
+  };
+  const run = (binding: Binding): void | Promise<void> => {
+    const start = clock();
+    if (options.offThread === true) return binding.run().then(() => timed(start));
+    binding.runSync();
+    timed(start);
   };
 
   function packedPrograms(): Programs {
+    if (frozen && packed !== undefined) return packed.programs;
     const of = fingerprint(Object.values(weights));
     if (packed?.of !== of) {
       packed?.programs.dispose();
@@ -148,18 +161,22 @@ export function createGenerator(options: GeneratorOptions): Generator {
 
   /** Work with a decoder of that many slots and positions (`beyond` the context too), which may take that many steps. */
   async function decoding<T>(size: DecodingSize, work: DecodingWork<T>): Promise<T> {
-    // Taken while in use, so that calls at the same time do not share it; kept for the next call afterwards.
     const longest = Math.min(size.length, model.maxPositions) + (size.beyond ?? 0);
-    const cache = slotCache(model, size.slots, longest, spare);
-    spare = undefined;
     const pack = prepack === true || (prepack === 'auto' && size.steps >= packingSteps);
     const decode = pack ? packedPrograms() : live;
-    const decoder = createDecoder({ model, prefill: live, decode, cache, run });
+    // Taken while in use, so that calls at the same time do not share it.
+    const last = idle;
+    idle = undefined;
+    const cache = slotCache(model, size.slots, longest, last?.cache);
+    const fits = last?.cache === cache && last.decode === decode;
+    if (!fits) last?.decoder.dispose();
+    const decoder = fits ? last.decoder : createDecoder({ model, prefill: live, decode, cache, run });
     try {
       return await work(decoder, decode, cache);
     } finally {
-      decoder.dispose();
-      spare = cache;
+      // That of a call at the same time.
+      (idle as Decoding | undefined)?.decoder.dispose();
+      idle = { decoder, cache, decode };
     }
   }
 
@@ -233,12 +250,20 @@ export function createGenerator(options: GeneratorOptions): Generator {
       }
     },
     dispose() {
+      idle?.decoder.dispose();
+      idle = undefined;
       live.dispose();
       draftPrograms?.dispose();
       packed?.programs.dispose();
-      spare = undefined;
     },
   };
+}
+
+/** A decoder with what it decodes by. */
+interface Decoding {
+  readonly decoder: Decoder;
+  readonly cache: SlotCache;
+  readonly decode: Programs;
 }
 
 /** What a decoder is made for. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { layoutPrompts } from './prompt-layout.ts';
+import { layoutPrompts, prefillTokens, runsOf } from './prompt-layout.ts';
 
 const padded = (length: number): number => 16 * Math.ceil(length / 16);
 
@@ -46,6 +46,33 @@ describe('layoutPrompts', () => {
           expect(rows * columns).toBeLessThanOrEqual(alone);
         },
       ),
+    );
+  });
+});
+
+describe('runsOf', () => {
+  it('cuts where the next prompt would make a run too large, and leaves one that is larger alone', () => {
+    expect(runsOf([100, 100, 300], 256)).toEqual([
+      [0, 2],
+      [2, 3],
+    ]);
+    expect(runsOf([10, 100, 100], 256)).toEqual([
+      [0, 2],
+      [2, 3],
+    ]);
+    expect(runsOf([64, 64, 64, 64], 256)).toEqual([[0, 4]]);
+    expect(runsOf([7], 1)).toEqual([[0, 1]]);
+  });
+  it('gives every prompt to one run, in order, within the bound', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 1, max: 6000 }), { minLength: 1, maxLength: 70 }), (lengths) => {
+        const runs = runsOf(lengths, prefillTokens);
+        expect(runs.flatMap(([start, end]) => lengths.slice(start, end))).toEqual(lengths);
+        for (const [start, end] of runs) {
+          const size = (end - start) * Math.max(...lengths.slice(start, end));
+          expect(size <= prefillTokens || end === start + 1).toBe(true);
+        }
+      }),
     );
   });
 });

@@ -56,3 +56,29 @@ export function layoutPrompts(
   const saves = rows * columns <= worthwhile * alone.rows * alone.columns;
   return saves ? { rows, columns, packed: true, places } : alone;
 }
+
+/** Tokens of one prefill at most, unless a single prompt is longer: what bounds its memory. */
+export const prefillTokens = 4096;
+
+/**
+ * Cuts prompts into runs of neighbours that are computed together, each of at most `most` tokens when every prompt is
+ * padded to the longest of its run.
+ *
+ * @returns start and end (exclusive) of each run
+ * @example runsOf([100, 100, 300], 256) // [[0, 2], [2, 3]]
+ */
+export function runsOf(lengths: readonly number[], most: number): [number, number][] {
+  const runs: [number, number][] = [];
+  let start = 0;
+  let longest = 0;
+  for (const [index, length] of lengths.entries()) {
+    longest = Math.max(longest, length);
+    if (index > start && longest * (index + 1 - start) > most) {
+      runs.push([start, index]);
+      start = index;
+      longest = length;
+    }
+  }
+  runs.push([start, lengths.length]);
+  return runs;
+}

@@ -20,13 +20,19 @@ const prompts = [[1], [3, 7, 2], [4, 4, 4, 4, 9, 11], [8, 20], [2, 2]];
 
 async function withSession(
   use: (session: GeneratorSession) => Promise<void>,
-  more: { readonly slots?: number; readonly head_dim?: number; readonly maxTokens?: number } = {},
+  more: {
+    readonly slots?: number;
+    readonly head_dim?: number;
+    readonly maxTokens?: number;
+    readonly speculate?: number;
+  } = {},
 ): Promise<void> {
   const session = createSession({
     engine,
     ...tinyModel(4, { head_dim: more.head_dim ?? 8 }),
     slots: more.slots ?? 3,
     maxTokens: more.maxTokens,
+    speculate: more.speculate,
     pause,
   });
   try {
@@ -126,5 +132,65 @@ describe('session', () => {
       },
       { maxTokens: 8 },
     );
+  });
+
+  it('guesses while a row is alone, and gives each the completion of plain sampling, up to the end of its room', async () => {
+    const given = [
+      [3, 7, 2, 3, 7, 2, 3],
+      [4, 4, 4, 4, 9, 11],
+      [8, 20],
+    ];
+    for (const head_dim of [4, 8]) {
+      const generator = createGenerator({ engine, ...tinyModel(4, { head_dim }) });
+      const all = { ...options, maxNewTokens: 60, stopIds: new Set<number>() };
+      const wanted: (readonly number[])[] = [];
+      const logProbs: (readonly number[])[] = [];
+      for (const prompt of given) {
+        const [completion] = await generator.generate([prompt], all);
+        wanted.push(completion!.ids);
+        logProbs.push(completion!.logProbs);
+      }
+      generator.dispose();
+      await withSession(
+        async (session) => {
+          const add = (prompt: readonly number[]) => session.add(prompt, all);
+          for (const [i, prompt] of given.entries()) {
+            const [alone] = await add(prompt).completions;
+            // 64 positions: prompt and completion together.
+            expect(alone!.ids).toEqual(wanted[i]!.slice(0, 64 - prompt.length));
+            for (const [t, p] of alone!.logProbs.entries())
+              expect(Math.abs(p - logProbs[i]![t]!)).toBeLessThan(1e-4);
+          }
+          const { guessed, kept } = session.speculated;
+          expect(guessed).toBeGreaterThan(20);
+          expect(kept).toBeGreaterThan(2);
+          expect(kept).toBeLessThan(guessed);
+          // Others join in the middle, and what was alone is alone again at its end.
+          const first = add(given[0]!);
+          for (let i = 0; i < 3; i++) await pause();
+          const others = given.slice(1).map((prompt) => session.add(prompt, { ...all, maxNewTokens: 4 }));
+          expect((await first.completions)[0]!.ids).toEqual(wanted[0]!.slice(0, 57));
+          for (const [i, { completions }] of others.entries())
+            expect((await completions)[0]!.ids).toEqual(wanted[i + 1]!.slice(0, 4));
+          // One that is withdrawn by its own callback takes no token more, and frees its slot. Greedy text repeats itself, so
+          // that it is among guesses that are right.
+          const greedy = { ...all, temperature: 0 };
+          const whole = (await session.add(given[0]!, greedy).completions)[0]!.ids;
+          for (let count = 20; count < 28; count++) {
+            const seen: number[] = [];
+            const withdrawn = session.add(given[0]!, {
+              ...greedy,
+              onToken: ({ id }) => {
+                if (seen.push(id) === count) withdrawn.cancel();
+              },
+            });
+            await withdrawn.completions;
+            expect(seen).toEqual(whole.slice(0, count));
+          }
+          expect(session.active).toBe(0);
+        },
+        { head_dim, maxTokens: 64, speculate: 4 },
+      );
+    }
   });
 });

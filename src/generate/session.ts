@@ -10,6 +10,8 @@ import { createDecoder, createPrograms, type Decoder } from './decoder.ts';
 import type { Completion, GenerateOptions } from './generate.ts';
 import { createRow, extend, type Row } from './row.ts';
 import type { RowOutputs } from './sample.ts';
+import { createSessionGuessing } from './session-guessing.ts';
+import type { Speculated } from './speculative.ts';
 
 export interface SessionOptions {
   readonly engine: Engine;
@@ -21,6 +23,11 @@ export interface SessionOptions {
   readonly maxTokens?: number | undefined;
   /** Freeze the weights into the decode programs: faster, and one more copy of them per batch size that occurs. */
   readonly prepack?: boolean | undefined;
+  /**
+   * While a row is alone, guess this many tokens at a time by prompt look-up and check them in one pass; 0 (default) guesses
+   * none. Completions do not change.
+   */
+  readonly speculate?: number | undefined;
   /** Gives way to other work of the process between two steps. */
   readonly pause: () => Promise<void>;
   /**
@@ -57,6 +64,8 @@ export interface GeneratorSession {
   readonly waiting: number;
   /** Longest prompt and completion together, tokens. */
   readonly maxTokens: number;
+  /** Tokens guessed, and those of them that were kept. */
+  readonly speculated: Readonly<Speculated>;
   /** Ends after the running step; whatever is unfinished is rejected. */
   dispose(): Promise<void>;
 }
@@ -102,7 +111,7 @@ interface Request {
 
 /** Creates a session over weights that do not change while it lives. */
 export function createSession(options: SessionOptions): GeneratorSession {
-  const { engine, model, parameters, slots, prepack = true, pause, clock } = options;
+  const { engine, model, parameters, slots, prepack = true, speculate = 0, pause, clock } = options;
   const maxTokens = Math.min(options.maxTokens ?? model.maxPositions, model.maxPositions);
   if (!(Number.isInteger(slots) && slots >= 1)) {
     throw new ConfigError({
@@ -118,11 +127,19 @@ export function createSession(options: SessionOptions): GeneratorSession {
   const weights = parameters.arrays();
   const live = createPrograms(engine, model, weights, false, prefillPrograms);
   const packed = prepack ? createPrograms(engine, model, weights, true) : undefined;
+  const cache = slotCache(model, slots + ahead, maxTokens + speculate, undefined);
+  const guessing =
+    speculate === 0
+      ? undefined
+      : createSessionGuessing({
+          ...{ programs: packed ?? live, cache, count: speculate, maxPositions: model.maxPositions },
+          run: clock === undefined ? (binding) => binding.run() : shortOnThread(clock),
+        });
   const decoder: Decoder = createDecoder({
     model,
     prefill: live,
     decode: packed ?? live,
-    cache: slotCache(model, slots + ahead, maxTokens, undefined),
+    cache,
     run: (binding) => binding.run(),
     ...(clock === undefined ? {} : { runStep: shortOnThread(clock) }),
     padded,
@@ -233,6 +250,31 @@ export function createSession(options: SessionOptions): GeneratorSession {
     held = compact(rows, rowsLeft, decoder).map((row) => (row === undefined ? undefined : byRow.get(row)));
   }
 
+  /** One token for every row. */
+  async function step(stepped: readonly (Entry | undefined)[]): Promise<void> {
+    const outputs = await decoder.step(stepped.map((entry) => entry?.row));
+    stepped.forEach((entry, slot) => {
+      if (entry === undefined || entry.cancelled) return;
+      advance(entry, outputs[slot]!);
+      leave(entry, slot);
+    });
+  }
+
+  /** Several tokens for a row that is alone; false where they cannot be guessed. */
+  async function guess([entry, ...others]: readonly (Entry | undefined)[]): Promise<boolean> {
+    if (guessing === undefined || entry === undefined || others.length > 0) return false;
+    const guessed = await guessing.step(entry.row, (outputs) => advance(entry, outputs));
+    leave(entry, 0);
+    return guessed;
+  }
+
+  /** Frees the slot of a row that has ended. */
+  function leave(entry: Entry, slot: number): void {
+    if (entry.row.finish === undefined) return;
+    held[slot] = undefined;
+    finish(entry);
+  }
+
   async function loop(): Promise<void> {
     for (;;) {
       sweep();
@@ -241,15 +283,7 @@ export function createSession(options: SessionOptions): GeneratorSession {
       sweep();
       shrink();
       if (held.length === 0) continue;
-      const stepped = held;
-      const outputs = await decoder.step(stepped.map((entry) => entry?.row));
-      stepped.forEach((entry, slot) => {
-        if (entry === undefined || entry.cancelled) return;
-        advance(entry, outputs[slot]!);
-        if (entry.row.finish === undefined) return;
-        held[slot] = undefined;
-        finish(entry);
-      });
+      if (!(await guess(held))) await step(held);
       await pause();
     }
   }
@@ -279,6 +313,7 @@ export function createSession(options: SessionOptions): GeneratorSession {
 
   return {
     maxTokens,
+    speculated: guessing?.speculated ?? { guessed: 0, kept: 0 },
     get active() {
       return active() + ready.length;
     },
@@ -327,6 +362,7 @@ export function createSession(options: SessionOptions): GeneratorSession {
       await running;
       abandon(disposedError());
       decoder.dispose();
+      guessing?.dispose();
       live.dispose();
       packed?.dispose();
     },

@@ -1,3 +1,4 @@
+export * from './compare-logits.ts';
 export * from './gradient.ts';
 export type { Lowering, OnnxAttribute, OnnxNodeOptions } from './lowering.ts';
 export * from './ops/cached-attention.ts';

@@ -94,8 +94,7 @@ export function tokenLogProbs(
       end: Math.min((index + 1) * chunk, N),
     })),
     labels,
-    alpha: 1 / (cap ?? temperature),
-    bound: cap === undefined ? undefined : cap / temperature,
+    ...scaleOf(options),
     recompute: options.recompute ?? chunk < N,
   };
 
@@ -149,9 +148,22 @@ interface Chunk {
 }
 
 /** Logits of some tokens, [n, V]. */
-function logitsOf({ alpha, bound }: Plan, rows: Tensor, head: Tensor): Tensor {
+function logitsOf({ alpha, bound }: Pick<Plan, 'alpha' | 'bound'>, rows: Tensor, head: Tensor): Tensor {
   const product = matmul(rows, head, { transposeB: true, alpha });
   return bound === undefined ? product : mul(tanh(product), bound);
+}
+
+/** bent(rows · headᵀ) / temperature, as `tokenLogProbs` has them, for a chunk of tokens: [n, V]. */
+export const chunkLogits = (rows: Tensor, head: Tensor, options: LogitScale): Tensor =>
+  logitsOf(scaleOf(options), rows, head);
+
+interface LogitScale {
+  readonly temperature?: number | undefined;
+  readonly cap?: number | undefined;
+}
+
+function scaleOf({ temperature = 1, cap }: LogitScale) {
+  return { alpha: 1 / (cap ?? temperature), bound: cap === undefined ? undefined : cap / temperature };
 }
 
 function forwardChunks(

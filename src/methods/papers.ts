@@ -30,6 +30,17 @@ export interface Paper {
 
 export const papers: readonly Paper[] = [
   {
+    id: 'gkd',
+    title: 'On-Policy Distillation of Language Models: Learning from Self-Generated Mistakes',
+    authors: 'Agarwal et al.',
+    year: 2024,
+    arxiv: '2306.13649',
+    field: 'policy',
+    claim:
+      'a student that learns on its own completions gets nearer to its teacher than one that learns on given texts',
+    methods: ['gkd'],
+  },
+  {
     id: 'dpo',
     title: 'Direct Preference Optimization: Your Language Model is Secretly a Reward Model',
     authors: 'Rafailov et al.',
@@ -38,6 +49,27 @@ export const papers: readonly Paper[] = [
     field: 'policy',
     claim: 'a better frontier of gold reward against KL than its baselines, without a reward model',
     methods: ['dpo'],
+  },
+  {
+    id: 'rlhf-workflow',
+    title: 'RLHF Workflow: From Reward Modeling to Online RLHF',
+    authors: 'Dong et al.',
+    year: 2024,
+    arxiv: '2405.07863',
+    field: 'policy',
+    claim:
+      'pairs of the policy’s own completions, ordered by a model of preferences, teach more than those of a data set',
+    methods: ['online-dpo', 'pair-rm'],
+  },
+  {
+    id: 'pairrm',
+    title: 'LLM-Blender: Ensembling Large Language Models with Pairwise Ranking and Generative Fusion',
+    authors: 'Jiang et al.',
+    year: 2023,
+    arxiv: '2306.02561',
+    field: 'reward',
+    claim: 'a model that reads two completions together ranks them better than one that scores each alone',
+    methods: ['pair-rm'],
   },
   {
     id: 'kto',

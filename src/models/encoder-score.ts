@@ -6,6 +6,7 @@ import { ConfigError } from '../core/errors.ts';
 import { iota } from '../graph/ops/common.ts';
 import { cast, lessEqual } from '../graph/ops/elementwise.ts';
 import { reshape } from '../graph/ops/shape.ts';
+import type { Tensor } from '../graph/tensor.ts';
 import type { CausalModel } from './causal-model.ts';
 import type { ClassifierModel } from './classifier-model.ts';
 
@@ -31,12 +32,19 @@ export function encoderScoreModel(encoder: ClassifierModel): CausalModel {
     head: refuse,
     labels: {
       modules: encoder.headModules,
-      score(weights, { ids, last }) {
-        const [B, T] = ids.shape as [number, number];
-        const upTo = lessEqual(reshape(iota(B * T), [B, T]), reshape(last, [B, 1]));
-        return encoder.classify(weights, { ids, counted: cast(upTo, 'int64') });
-      },
+      score: (weights, { ids, last }) => encoder.classify(weights, { ids, counted: countedUpTo(last, ids) }),
     },
     matrixParameters: matrices.reduce((total, { shape }) => total + shape[0]! * shape[1]!, 0),
   };
+}
+
+/**
+ * 1 for the tokens of each sequence up to its last, 0 for the padding after it: int64 [B, T].
+ *
+ * @param last [B], flat index of the last token in [B, T]
+ * @param ids [B, T], read for its shape
+ */
+export function countedUpTo(last: Tensor, ids: Tensor): Tensor {
+  const [B, T] = ids.shape as [number, number];
+  return cast(lessEqual(reshape(iota(B * T), [B, T]), reshape(last, [B, 1])), 'int64');
 }

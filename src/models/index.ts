@@ -4,6 +4,7 @@ export type { CausalInput, CausalModel, LayerCache, Weights } from './causal-mod
 export * from './checkpoint.ts';
 export type { ClassifierInput, ClassifierModel, LabelKind } from './classifier-model.ts';
 export { companionFiles } from './companion-files.ts';
+export * from './embedder.ts';
 export * from './encoder-checkpoint.ts';
 export { encoderScoreModel } from './encoder-score.ts';
 export { type OnnxExportOptions, writeOnnxModel } from './export-onnx.ts';

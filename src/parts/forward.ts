@@ -2,12 +2,14 @@
 import type { HostArray } from '../core/host-tensor.ts';
 import type { Engine } from '../engine/engine.ts';
 import { createProgramCache } from '../engine/program-cache.ts';
-import { mul } from '../graph/ops/elementwise.ts';
+import { cast, div, mul, sqrt, square } from '../graph/ops/elementwise.ts';
 import { sum } from '../graph/ops/reduce.ts';
 import { reshape, sliceAxis } from '../graph/ops/shape.ts';
 import { trace } from '../graph/program.ts';
 import type { Tensor, TensorType } from '../graph/tensor.ts';
 import { type CausalModel, type Weights, weightTypes } from '../models/causal-model.ts';
+import type { Embedder } from '../models/embedder.ts';
+import { countedUpTo } from '../models/encoder-score.ts';
 import { SCORE_WEIGHT, scoreSequences } from '../models/score-model.ts';
 import { valueHead } from '../nn/heads.ts';
 import type { Parameters } from '../nn/parameters.ts';
@@ -164,6 +166,31 @@ export function scoreForward(options: ForwardOptions): Forward<ArrayLike<number>
       length: () => Number.POSITIVE_INFINITY,
     },
     options,
+  );
+}
+
+/** The mean of the final hidden states of a sequence's tokens, at length 1: [D]. */
+export function embeddingForward({
+  embedder,
+  ...options
+}: Omit<ForwardOptions, 'model'> & { readonly embedder: Embedder }): Forward<ArrayLike<number>> {
+  return createForward<ArrayLike<number>>(
+    {
+      columns: ({ length }) => length,
+      types: sequenceTypes,
+      arrays: sequenceArrays,
+      trace(weights, inputs) {
+        const sequences = inputs as unknown as SequenceInputs;
+        const counted = cast(countedUpTo(sequences.last, sequences.ids), 'float32'); // [B, T]
+        const [B, T] = counted.shape as [number, number];
+        const states = mul(embedder.hidden(weights, sequences), reshape(counted, [B, T, 1]));
+        const total = sum(states, { axes: 1 }); // [B, D]
+        // The mean and the sum have the same direction.
+        return div(total, sqrt(sum(square(total), { axes: 1, keepDims: true })));
+      },
+      length: () => Number.POSITIVE_INFINITY,
+    },
+    { ...options, model: embedder },
   );
 }
 

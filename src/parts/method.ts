@@ -6,19 +6,30 @@ import type { EncodeReport, Row } from '../data/index.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { CausalModel } from '../models/causal-model.ts';
 import type { LoadedModel, ReadOptions } from '../models/checkpoint.ts';
+import type { ModelWithParameters } from '../models/lora-model.ts';
 import type { Parameters } from '../nn/parameters.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
 import type { TrainStep } from './step/train-step.ts';
 import type { TrainerConfig } from './trainer/config.ts';
 
-/** Models a method works with. A reference is the policy as it was before training. */
-export type Role = 'policy' | 'reference';
+/** Models a method works with. A reference is the policy as it was before training, a teacher any other language model. */
+export type Role = 'policy' | 'reference' | 'teacher';
+
+/** What building a step may use besides the configuration. */
+export interface BuildContext {
+  /** Frozen; only where the method needs one. */
+  readonly teacher?: ModelWithParameters;
+  /** Tokens that end a completion. */
+  readonly stopIds: ReadonlySet<number>;
+}
 
 /** What encoding a row may use. */
 export interface EncodeContext<C> {
   readonly config: C;
   readonly tokenizer: Tokenizer;
   readonly model: CausalModel;
+  /** Only where the method needs one. */
+  readonly teacher?: CausalModel;
   /** Where encoded rows may be kept (see `encodeCache`); undefined when there are so few that it does not pay. */
   readonly encodeFolder?: string;
 }
@@ -28,6 +39,8 @@ export interface PrepareContext<C> extends EncodeContext<C> {
   readonly engine: Engine;
   readonly parameters: Parameters;
   readonly modelConfig: object;
+  /** The encoded examples of the training rows, whichever examples are prepared. */
+  readonly training: readonly unknown[];
   /** Folder for results that may be used again. */
   readonly cacheFolder: string;
   readonly onProgress: (stage: string, done: number, total: number) => void;
@@ -41,7 +54,6 @@ export interface EncodedRows<E> {
 
 /** What finishing a run may use: the model is trained, and nothing is saved yet. */
 export interface FinishContext<C> extends PrepareContext<C> {
-  readonly training: readonly unknown[];
   readonly evaluation: readonly unknown[];
   /** Rows of a further data file. */
   readonly readRows: (path: string) => Promise<readonly Row[]>;
@@ -63,6 +75,7 @@ export interface TrainMethod<S extends ConfigSchema = ConfigSchema, E = unknown>
   /** The row type it learns from, as TRL names it. */
   readonly data:
     | 'language modeling or prompt-completion'
+    | 'language modeling, prompt-completion or prompt-only'
     | 'prompt-completion'
     | 'preference'
     | 'unpaired preference or preference'
@@ -80,7 +93,8 @@ export interface TrainMethod<S extends ConfigSchema = ConfigSchema, E = unknown>
   encode(rows: readonly Row[], context: EncodeContext<z.output<S>>): EncodedRows<E>;
   /** Work on the examples before training: packing, reference log-probabilities. */
   prepare?(examples: readonly E[], context: PrepareContext<z.output<S>>): Promise<readonly E[]>;
-  build(config: z.output<S>): TrainStep<E>;
+  /** @param context left out where there are no models, as in tests of a loss; a method that samples or has a teacher needs it */
+  build(config: z.output<S>, context?: BuildContext): TrainStep<E>;
   /** The model as it is trained, with noise or the like. Default: as loaded. */
   trained?(model: CausalModel, config: z.output<S>): CausalModel;
   /** Measurements of the trained model, and files to save beside it. */

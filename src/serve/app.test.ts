@@ -127,6 +127,117 @@ describe('completions', () => {
   });
 });
 
+describe('entropies', () => {
+  it('of the whole distribution, on request: of texts, chats and streams alike', async () => {
+    const body = { ...plain, return_entropy: true, logprobs: 20, temperature: 0.7 };
+    const { json } = await ask('/v1/completions', body);
+    const { token_entropies: entropies, token_ids: ids } = json.choices[0];
+    expect(entropies).toHaveLength(8);
+    expect(ids).toBeUndefined();
+    // The full distribution in each place, by a pass over the text.
+    const all = await ask('/v1/completions', { ...body, return_token_ids: true });
+    const sequence = [...all.json.choices[0].prompt_token_ids, ...all.json.choices[0].token_ids];
+    const scored = await server.text.scoreTokens(sequence, server.text.vocabSize);
+    scored.slice(-8).forEach(({ top }, t) => {
+      const entropy = -top.reduce((sum, { logProb }) => sum + Math.exp(logProb) * logProb, 0);
+      expect(entropies[t]).toBeCloseTo(entropy, 4);
+    });
+    const response = await server.app.fetch(post('/v1/completions', { ...body, stream: true }));
+    const events = (await response.text()).split('\n\n').filter((event) => event.startsWith('data: {'));
+    const pieces: Json[] = events.map((event) => JSON.parse(event.slice(6)).choices[0]);
+    expect(pieces.flatMap((piece) => piece.token_entropies ?? [])).toEqual(entropies);
+    const chat = {
+      ...{ model: 'tiny', messages: [{ role: 'user', content: 'Hi' }], max_tokens: 3, ignore_eos: true },
+    };
+    const spoken = await ask('/v1/chat/completions', { ...chat, return_entropy: true });
+    expect(spoken.json.choices[0].token_entropies).toHaveLength(3);
+    expect((await ask('/v1/chat/completions', chat)).json.choices[0].token_entropies).toBeUndefined();
+  });
+});
+
+describe('beam search', () => {
+  const search = { ...plain, use_beam_search: true, max_tokens: 6 };
+  it('gives the best sequences of the generator, with scores and both kinds of prompts', async () => {
+    const body = { ...search, prompt: ['The gardener', 'Nobody'], n: 2, best_of: 3, logprobs: 0 };
+    const { status, json } = await ask('/v1/completions', {
+      ...{ ...body, return_token_ids: true, length_penalty: 0.5, early_stopping: 'never' },
+    });
+    expect(status).toBe(200);
+    const generator = createGenerator({ engine, ...server.source });
+    const wanted = await generator.generate(
+      body.prompt.map((text) => server.tokenizer.encode(text)),
+      {
+        ...{ temperature: 1, topK: 0, topP: 1, maxNewTokens: 6, stopIds: new Set<number>(), n: 2 },
+        ...{ rng: createRng(5), beams: 3, lengthPenalty: 0.5, earlyStopping: 'never' as const },
+      },
+    );
+    generator.dispose();
+    expect(json.choices.map((c: Json) => c.token_ids)).toEqual(wanted.map(({ ids }) => ids));
+    wanted.forEach(({ ids, logProbs, score }, i) => {
+      expect(json.choices[i].text).toBe(server.tokenizer.decode(ids));
+      expect(json.choices[i].beam_score).toBeCloseTo(score!, 4);
+      expect(json.choices[i].logprobs.token_logprobs[5]).toBeCloseTo(logProbs[5]!, 4);
+    });
+    expect(json.usage.completion_tokens).toBe(24);
+    const chat = { model: 'tiny', messages: [{ role: 'user', content: 'Hi' }], max_tokens: 3, n: 2 };
+    const spoken = await ask('/v1/chat/completions', { ...chat, use_beam_search: true });
+    expect(spoken.json.choices).toHaveLength(2);
+    expect(spoken.json.choices[0].beam_score).toBeGreaterThanOrEqual(spoken.json.choices[1].beam_score);
+  });
+  it.each([
+    ['stream', { stream: true }],
+    ['stop', { stop: 'x' }],
+    ['logprobs', { logprobs: 2 }],
+    ['temperature', { temperature: 0.5 }],
+    ['top_p', { top_p: 0.5 }],
+    ['guided_choice', { guided_choice: ['a'] }],
+    ['return_entropy', { return_entropy: true }],
+    ['n', { n: 30 }],
+    ['best_of', { n: 3, best_of: 2 }],
+    ['prompt', { prompt: [1, 99999] }],
+  ])('refuses what it has not: %s', async (param, more) => {
+    const { status, json } = await ask('/v1/completions', { ...search, ...more });
+    expect(status).toBe(400);
+    expect(json.error).toMatchObject({ param, type: 'invalid_request_error' });
+  });
+  it('ends when the client leaves, and fills the context at most', async () => {
+    const controller = new AbortController();
+    const init = { signal: controller.signal };
+    const left = server.app.fetch(post('/v1/completions', { ...search, n: 4, max_tokens: 80 }, init));
+    while (server.text.passes === 0) await yieldToEvents();
+    controller.abort();
+    expect((await left).status).toBe(503);
+    expect(server.text.passes).toBe(0);
+    const { json } = await ask('/v1/completions', { ...search, max_tokens: 500, n: 2 });
+    expect(json.choices[0].finish_reason).toBe('length');
+    expect(json.usage.total_tokens - json.usage.prompt_tokens).toBe(2 * (96 - json.usage.prompt_tokens));
+  });
+});
+
+describe('guessing', () => {
+  it('changes no answer, and says how much of it was right', async () => {
+    const guessing = tinyServer(engine, { speculate: 4 });
+    const body = { ...plain, prompt: 'The gardener The gardener The gardener', max_tokens: 60 };
+    for (const more of [{}, { temperature: 0 }, { stream: true }]) {
+      const [with_, without] = await Promise.all(
+        [guessing, server].map(async ({ app }) =>
+          (await (await app.fetch(post('/v1/completions', { ...body, ...more }))).text()).replace(
+            /cmpl-t\d+/g,
+            '',
+          ),
+        ),
+      );
+      expect(with_).toBe(without);
+    }
+    const text = await (await guessing.app.fetch(new Request('http://localhost/metrics'))).text();
+    const value = (name: string): number =>
+      Number(new RegExp(`^${name}\\{model="tiny"\\} (\\d+)`, 'm').exec(text)![1]);
+    expect(value('heed_guessed_tokens')).toBeGreaterThan(value('heed_guessed_tokens_kept'));
+    expect(value('heed_guessed_tokens_kept')).toBeGreaterThan(0);
+    await guessing.app.close(never());
+  });
+});
+
 describe('chat completions', () => {
   it('render the template and give role, content, log-probabilities of the top tokens', async () => {
     const { status, json } = await ask('/v1/chat/completions', {

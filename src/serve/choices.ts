@@ -25,7 +25,7 @@ export interface Piece {
   /** prompt · n + sample */
   readonly choice: number;
   readonly text: string;
-  readonly token: Pick<TokenEvent, 'id' | 'logProb' | 'samplingLogProb' | 'topLogProbs'>;
+  readonly token: Pick<TokenEvent, 'id' | 'logProb' | 'samplingLogProb' | 'topLogProbs' | 'entropy'>;
   readonly finish?: 'stop' | 'length';
 }
 
@@ -88,7 +88,7 @@ export function startChoices(options: ChoicesOptions): Choices {
   return { done, cancel };
 }
 
-function checkPrompt(prompt: readonly number[], model: ServedModel): void {
+export function checkPrompt(prompt: readonly number[], model: ServedModel): void {
   if (prompt.length === 0) throw invalid('prompt', 'The prompt must have at least one token.');
   const foreign = prompt.find((id) => id >= model.vocabSize);
   if (foreign !== undefined)
@@ -101,7 +101,7 @@ function checkPrompt(prompt: readonly number[], model: ServedModel): void {
   );
 }
 
-function sessionOptions(
+export function sessionOptions(
   model: ServedModel,
   body: SamplingBody,
   maxNewTokens: number,
@@ -130,6 +130,7 @@ function sessionOptions(
     maxNewTokens,
     stopIds,
     topLogProbs,
+    entropy: body.return_entropy === true,
   };
 }
 
@@ -143,13 +144,14 @@ function constraintOf(model: ServedModel, body: SamplingBody): Constraint | unde
     jsonSchema:
       (typeof json === 'string' ? parseSchema(json) : json) ??
       (format?.type === 'json_schema' ? format.json_schema.schema : undefined),
+    jsonObject: format?.type === 'json_object' || outputs?.json_object === true ? (true as const) : undefined,
   };
   try {
     return model.constraints(asked);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     const param =
-      format?.type === 'json_schema'
+      format?.type === 'json_schema' || format?.type === 'json_object'
         ? 'response_format'
         : outputs == null
           ? 'guided_json'
@@ -166,7 +168,7 @@ function parseSchema(text: string): unknown {
   }
 }
 
-function textStream(model: ServedModel, body: SamplingBody): TextStream {
+export function textStream(model: ServedModel, body: SamplingBody): TextStream {
   const skipSpecial = body.skip_special_tokens ?? true;
   const { eosId } = model.tokenizer;
   // The token that ends a completion is no text, also where special tokens are shown.

@@ -1,6 +1,7 @@
 /** `/v1/completions` and `/v1/chat/completions`: one way of answering, two forms of the answer. */
 import { toRows } from '../data/index.ts';
 import { bestOf, meanLogProb } from '../generate/index.ts';
+import { checkSearch, searchChoices } from './beam-choices.ts';
 import type { Piece } from './choices.ts';
 import { startChoices } from './choices.ts';
 import { errorBody, invalid, toApiError } from './errors.ts';
@@ -40,13 +41,15 @@ interface Form {
   end(index: number, finish: 'stop' | 'length'): Record<string, unknown>;
 }
 
-interface Token extends Pick<Piece['token'], 'id' | 'logProb' | 'samplingLogProb' | 'topLogProbs'> {}
+type Token = Piece['token'];
 
 /** A choice as far as it has come. */
-interface Made {
+export interface Made {
   text: string;
   readonly tokens: Token[];
   finish: 'stop' | 'length' | undefined;
+  /** What beam search ranked it by. */
+  readonly score?: number;
 }
 
 interface Request {
@@ -76,8 +79,7 @@ export async function chatCompletions(body: ChatBody, call: Call): Promise<Respo
   const maxNewTokens = body.max_completion_tokens ?? body.max_tokens ?? call.model.maxTokens;
   const n = body.n ?? 1;
   const wanted = body.logprobs === true;
-  const ids = (tokens: readonly Token[]): Record<string, unknown> =>
-    body.return_token_ids === true ? tokenFields(tokens) : {};
+  const ids = (tokens: readonly Token[]): Record<string, unknown> => tokenFields(tokens, body);
   const logprobs = (tokens: readonly Token[]): Record<string, unknown> => ({
     logprobs: wanted
       ? {
@@ -127,7 +129,8 @@ export async function completions(body: CompletionBody, call: Call): Promise<Res
   const keep = body.n ?? 1;
   const n = body.best_of ?? keep;
   if (n < keep) throw invalid('best_of', `best_of must be at least n (${keep}).`);
-  if (n > keep && body.stream === true) throw invalid('best_of', 'best_of cannot be streamed.');
+  if (n > keep && body.stream === true && body.use_beam_search !== true)
+    throw invalid('best_of', 'best_of cannot be streamed.');
   const wanted = body.logprobs != null;
   const topLogProbs = body.logprobs ?? 0;
   const maxNewTokens = body.max_tokens ?? 16;
@@ -146,10 +149,10 @@ export async function completions(body: CompletionBody, call: Call): Promise<Res
       });
     }
   }
-  const ids = (tokens: readonly Token[], prompt?: readonly number[]): Record<string, unknown> =>
-    body.return_token_ids === true
-      ? { ...tokenFields(tokens), ...(prompt === undefined ? {} : { prompt_token_ids: prompt }) }
-      : {};
+  const ids = (tokens: readonly Token[], prompt?: readonly number[]): Record<string, unknown> => ({
+    ...tokenFields(tokens, body),
+    ...(body.return_token_ids === true && prompt !== undefined ? { prompt_token_ids: prompt } : {}),
+  });
   const logprobs = (tokens: readonly Token[], offset: number, before?: Echo): Record<string, unknown> => ({
     logprobs: wanted
       ? completionLogProbs(
@@ -202,6 +205,7 @@ export async function completions(body: CompletionBody, call: Call): Promise<Res
 /** Answers whole or as a stream. */
 async function answer(request: Request, call: Call): Promise<Response> {
   const { prompts } = request;
+  if (request.body.use_beam_search === true) checkSearch(request.body, request.topLogProbs);
   const promptTokens = prompts.reduce((total, { length }) => total + length, 0);
   call.onTokens('prompt', promptTokens);
   const frame = {
@@ -228,9 +232,14 @@ const newMade = (count: number): Made[] =>
 
 async function whole(request: Request, call: Call, frame: Frame, promptTokens: number): Promise<Response> {
   const { prompts, n, keep, form, maxNewTokens } = request;
-  const made = newMade(prompts.length * n);
+  let made = newMade(prompts.length * n);
   let tokens = 0;
-  if (maxNewTokens > 0) {
+  const searches = request.body.use_beam_search === true && maxNewTokens > 0;
+  if (searches) {
+    made = await searchChoices({ ...startOptions(request, call), keep, signal: call.signal });
+    tokens = made.reduce((total, one) => total + one.tokens.length, 0);
+    call.onTokens('completion', tokens);
+  } else if (maxNewTokens > 0) {
     const choices = startChoices({
       ...startOptions(request, call),
       onPiece: ({ choice, text, token, finish }) => {
@@ -252,13 +261,16 @@ async function whole(request: Request, call: Call, frame: Frame, promptTokens: n
     }
   } else for (const one of made) one.finish = 'length';
   const quality = ({ tokens }: Made): number => meanLogProb(tokens.map(({ logProb }) => logProb));
-  const kept = prompts.flatMap((_, prompt) =>
-    bestOf(made.slice(prompt * n, (prompt + 1) * n), keep, quality),
-  );
+  const kept = searches
+    ? made
+    : prompts.flatMap((_, prompt) => bestOf(made.slice(prompt * n, (prompt + 1) * n), keep, quality));
   const body = {
     ...frame,
     object: form.object,
-    choices: kept.map((one, index) => form.choice(index, one)),
+    choices: kept.map((one, index) => ({
+      ...form.choice(index, one),
+      ...(one.score === undefined ? {} : { beam_score: one.score }),
+    })),
     usage: usageOf(promptTokens, tokens),
     ...(request.body.return_token_ids === true ? { prompt_token_ids: prompts[0] } : {}),
   };
@@ -341,11 +353,16 @@ const startOptions = (
   { model, requestNumber }: Call,
 ) => ({ model, prompts, body, n, maxNewTokens, topLogProbs, requestNumber });
 
-/** Token ids, and their log-probabilities under the distribution they were drawn from. */
-const tokenFields = (tokens: readonly Token[]): Record<string, unknown> => ({
-  token_ids: tokens.map(({ id }) => id),
-  token_logprobs: tokens.map(({ logProb }) => logProb),
-  sampling_logprobs: tokens.map(({ samplingLogProb }) => samplingLogProb),
+/** What OpenAI's form has no place for, where it was asked for: ids with both log-probabilities, and entropies. */
+const tokenFields = (tokens: readonly Token[], body: SamplingBody): Record<string, unknown> => ({
+  ...(body.return_token_ids === true
+    ? {
+        token_ids: tokens.map(({ id }) => id),
+        token_logprobs: tokens.map(({ logProb }) => logProb),
+        sampling_logprobs: tokens.map(({ samplingLogProb }) => samplingLogProb),
+      }
+    : {}),
+  ...(body.return_entropy === true ? { token_entropies: tokens.map(({ entropy }) => entropy) } : {}),
 });
 
 function textModel(model: ServedModel): ServedModel {

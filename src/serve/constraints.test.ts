@@ -59,6 +59,25 @@ describe('constraints of requests', () => {
     expect((await complete({ seed: 1 })).choices).toEqual(free.choices);
   });
 
+  it('any JSON object, beginning it at once and ending with it', async () => {
+    const { tokenizer } = server;
+    // A random model would write strings for ever.
+    const bias = [...'"}:'].map((char) => [tokenizer.encode(char, { continuation: true })[0]!, 4]);
+    const messages = [{ role: 'user', content: 'Answer in JSON.' }];
+    const common = { n: 4, seed: 3, logit_bias: Object.fromEntries(bias) };
+    for (const [path, body] of [
+      ['/v1/chat/completions', { messages, response_format: { type: 'json_object' } }],
+      ['/v1/completions', { prompt: 'The', structured_outputs: { json_object: true } }],
+    ] as const) {
+      const { choices } = await ask(path, { ...common, ...body });
+      const texts = choices.map(({ text, message }) => text ?? message!.content);
+      const whole = texts.filter((_, i) => choices[i]!.finish_reason === 'stop');
+      expect(whole.length).toBeGreaterThan(0);
+      for (const text of whole) expect(JSON.parse(text)).toEqual(expect.any(Object));
+      for (const text of texts) expect(text).toMatch(/^\{/);
+    }
+  });
+
   it('streams text that matches', async () => {
     const body = {
       model: 'tiny',
@@ -85,9 +104,13 @@ describe('constraints of requests', () => {
       error: { param: 'guided_regex' },
     });
     expect(await complete({ guided_regex: 'a', guided_choice: ['a'] })).toMatchObject({ status: 400 });
-    expect(await complete({ response_format: { type: 'json_object' } })).toMatchObject({
+    expect(await complete({ response_format: { type: 'grammar' } })).toMatchObject({
       status: 400,
       error: { param: 'response_format.type' },
+    });
+    expect(await complete({ response_format: { type: 'json_object' }, guided_regex: 'a' })).toMatchObject({
+      status: 400,
+      error: { param: 'guided_regex' },
     });
     expect(await complete({ guided_grammar: 'root ::= "a"' })).toMatchObject({ status: 400 });
   });

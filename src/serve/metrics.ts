@@ -29,6 +29,16 @@ export function createMetrics(models: () => Iterable<ServedModel>): ServerMetric
   gauge('heed_rows_active', 'Completions being decoded.', ({ session }) => session?.active ?? 0);
   gauge('heed_rows_waiting', 'Completions waiting for a slot.', ({ session }) => session?.waiting ?? 0);
   gauge('heed_rows_capacity', 'Completions that can be decoded together.', ({ slots }) => slots);
+  gauge(
+    'heed_guessed_tokens',
+    'Tokens guessed ahead, since the start.',
+    ({ session }) => session?.speculated.guessed ?? 0,
+  );
+  gauge(
+    'heed_guessed_tokens_kept',
+    'Those of them that were right.',
+    ({ session }) => session?.speculated.kept ?? 0,
+  );
   gauge('heed_passes', 'Scoring and embedding requests under way or waiting.', ({ passes }) => passes);
   const seconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];
   return {

@@ -44,15 +44,24 @@ const sampling = {
   include_stop_str_in_output: z.boolean().nullish(),
   skip_special_tokens: z.boolean().nullish(),
   return_token_ids: z.boolean().nullish(),
+  use_beam_search: z.boolean().nullish(),
+  length_penalty: z.number().nullish(),
+  early_stopping: z.union([z.boolean(), z.literal('never')]).nullish(),
+  // Of this server alone:
+  return_entropy: z.boolean().nullish(),
   guided_choice: choice.nullish(),
   guided_regex: z.string().nullish(),
   guided_json: schemaOrText.nullish(),
   structured_outputs: z
-    .strictObject({ choice: choice.nullish(), regex: z.string().nullish(), json: schemaOrText.nullish() })
+    .strictObject({
+      ...{ choice: choice.nullish(), regex: z.string().nullish(), json: schemaOrText.nullish() },
+      json_object: z.boolean().nullish(),
+    })
     .nullish(),
   response_format: z
     .discriminatedUnion('type', [
       z.looseObject({ type: z.literal('text') }),
+      z.looseObject({ type: z.literal('json_object') }),
       z.looseObject({
         type: z.literal('json_schema'),
         json_schema: z.looseObject({ schema: z.record(z.string(), z.unknown()) }),

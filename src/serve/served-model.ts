@@ -3,7 +3,15 @@ import type { Rng } from '../core/rng.ts';
 import { createEncoder, type Encoder } from '../data/index.ts';
 import type { Engine } from '../engine/engine.ts';
 import { createProgramCache } from '../engine/program-cache.ts';
-import { mostLikely, type TokenLogProb, textConstraints } from '../generate/index.ts';
+import {
+  type Completion,
+  createGenerator,
+  type GenerateOptions,
+  type Generator,
+  mostLikely,
+  type TokenLogProb,
+  textConstraints,
+} from '../generate/index.ts';
 import { createSession, type GeneratorSession } from '../generate/session.ts';
 import { sub } from '../graph/ops/elementwise.ts';
 import { trace } from '../graph/program.ts';
@@ -37,6 +45,8 @@ export interface ServedModelOptions {
   /** Longest prompt and completion together, tokens. */
   readonly maxTokens: number;
   readonly prepack: boolean;
+  /** Tokens guessed at a time for a row that is alone; none when left out. */
+  readonly speculate?: number | undefined;
   readonly pause: () => Promise<void>;
   /** Milliseconds from any origin. */
   readonly clock: () => number;
@@ -71,6 +81,12 @@ export interface ServedModel {
   hidden(sequences: readonly (readonly number[])[]): Promise<readonly Float32Array[]>;
   /** For each token but the first: log p given those before, with the `top` most likely ones. */
   scoreTokens(ids: readonly number[], top: number): Promise<readonly ScoredToken[]>;
+  /**
+   * Beam search, one call at a time and beside the running batch; waiting ones count as passes.
+   *
+   * @throws ApiError 429 when too many wait; what `onTokens` throws
+   */
+  search(prompts: readonly (readonly number[])[], options: GenerateOptions): Promise<readonly Completion[]>;
   /** Scores of a reward model. */
   score(items: readonly ScoreItem[]): Promise<readonly Score[]>;
   dispose(): Promise<void>;
@@ -83,10 +99,10 @@ export function createServedModel(options: ServedModelOptions): ServedModel {
   const { id, parent, engine, model, parameters, tokenizer, card, slots, queue, rng } = options;
   const maxTokens = Math.min(options.maxTokens, model.maxPositions);
   const kind = isScoreModel(model) ? 'score' : 'text';
-  const { prepack, pause, clock } = options;
+  const { prepack, speculate, pause, clock } = options;
   const session =
     kind === 'text'
-      ? createSession({ engine, model, parameters, slots, maxTokens, prepack, pause, clock })
+      ? createSession({ engine, model, parameters, slots, maxTokens, prepack, speculate, pause, clock })
       : undefined;
   const forward = hiddenForward({ engine, model, parameters, batchSize: 1, bucket: 32 });
   const scorer =
@@ -98,6 +114,7 @@ export function createServedModel(options: ServedModelOptions): ServedModel {
       : undefined;
   const programs = createProgramCache(engine, { limit: 1 });
   const weights = parameters.arrays();
+  let searcher: Generator | undefined;
   let passes = 0;
   let last: Promise<unknown> = Promise.resolve();
 
@@ -158,11 +175,17 @@ export function createServedModel(options: ServedModelOptions): ServedModel {
         }
         return scored;
       }),
+    search(prompts, options) {
+      searcher ??= createGenerator({ engine, model, parameters, prepack: false, offThread: true });
+      const { generate } = searcher;
+      return inTurn(() => generate(prompts, options));
+    },
     score: (items) => inTurn(() => scorer!.score(items)),
     async dispose() {
       await session?.dispose();
       await last;
       forward.dispose();
+      searcher?.dispose();
       scorer?.dispose();
       programs.dispose();
     },

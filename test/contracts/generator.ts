@@ -10,9 +10,10 @@ export interface GeneratorContract {
   /** Text of ids. */
   readonly decode: (ids: readonly number[]) => string;
   readonly prompts: readonly (readonly number[])[];
+  readonly vocabSize: number;
 }
 
-export function generatorContract({ create, logProbs, decode, prompts }: GeneratorContract): void {
+export function generatorContract({ create, logProbs, decode, prompts, vocabSize }: GeneratorContract): void {
   const options: GenerateOptions = {
     ...{
       temperature: 1,
@@ -79,6 +80,25 @@ export function generatorContract({ create, logProbs, decode, prompts }: Generat
     expect(ended).toMatchObject({ ids: [70, 70], finish: 'stop', stop: text });
   });
 
+  it('gives the entropy of the whole distribution, not of the truncated and tempered one', async () => {
+    const events: (number | undefined)[] = [];
+    const [completion] = await generate(
+      { entropy: true, temperature: 0.5, topK: 2, onToken: ({ entropy }) => events.push(entropy) },
+      [prompts[0]!],
+    );
+    const { ids, entropies } = completion!;
+    expect(entropies).toHaveLength(ids.length);
+    expect(events).toEqual(entropies);
+    const before = [...prompts[0]!, ...ids.slice(0, 3)];
+    let entropy = 0;
+    for (let token = 0; token < vocabSize; token++) {
+      const p = (await logProbs([...before, token])).at(-1)!;
+      entropy -= Math.exp(p) * p;
+    }
+    expect(Math.abs(entropies![3]! - entropy)).toBeLessThan(1e-4);
+    expect((await generate())[0]!.entropies).toBeUndefined();
+  });
+
   it('gives a prompt its own sampling options', async () => {
     const made = await generate({
       perPrompt: (index) => (index === 1 ? { logitBias: new Map([[70, 100]]), maxNewTokens: 7 } : {}),
@@ -92,6 +112,7 @@ export function generatorContract({ create, logProbs, decode, prompts }: Generat
     let counted = 0;
     const ends: number[] = [];
     const whole = new Map<number, readonly Completion[]>();
+    let telling = false;
     const made = await generate({
       onToken: ({ promptIndex, id, finish }) => {
         seen.set(promptIndex, [...(seen.get(promptIndex) ?? []), id]);
@@ -100,8 +121,13 @@ export function generatorContract({ create, logProbs, decode, prompts }: Generat
       onTokens: (count) => {
         counted += count;
       },
-      onCompletions: (promptIndex, completions) => {
+      onCompletions: async (promptIndex, completions) => {
+        // What is awaited is not called again meanwhile.
+        expect(telling).toBe(false);
+        telling = true;
+        await new Promise((resolve) => setTimeout(resolve, 5));
         whole.set(promptIndex, completions);
+        telling = false;
       },
     });
     expect(prompts.map((_, index) => whole.get(index)?.[0])).toEqual(made);

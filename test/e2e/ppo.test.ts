@@ -1,5 +1,5 @@
 /** bt-rm and ppo from the command line on a tiny model: the way through, resumption from files, and what a user gets wrong. */
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'libsql';
@@ -111,8 +111,19 @@ describe('heed bt-rm, ppo', () => {
     const { memory } = plan;
     expect(memory.gradients).toBeGreaterThanOrEqual(4 * (plan.trained! + plan.critic!));
     expect(memory.optimizer).toBe(2 * memory.gradients!);
-    // Two layers of keys and values of two heads of size four, for eight completions of up to 16 columns.
-    expect(memory.cache).toBe(4 * 2 * 2 * 8 * 2 * 4 * 16);
+    // Two layers of keys and values of two heads of size four, for eight completions of up to 16 columns, and once more for
+    // their prompts.
+    expect(memory.sampling).toBe(4 * 2 * 2 * 2 * 4 * (8 * 16 + 8 * 10));
+    // Eighty steps pay for packing the weights; forty do not.
+    const samplingOf = async (rows: number): Promise<number> => {
+      const long = ['8GiB', '--max-new-tokens', '40', '--scoring-batch-size', String(rows)];
+      const { stdout } = await runHeed([...flags, ...long]);
+      return JSON.parse(stdout.split('\n').find((text) => text.includes('"plan"'))!).memory.sampling;
+    };
+    const packed = (await samplingOf(4)) - (await samplingOf(8)) / 2;
+    const file = statSync(join(model, 'model.safetensors')).size;
+    expect(packed).toBeLessThan(file);
+    expect(packed).toBeGreaterThan(file - 8192);
     const sum = Object.values(memory).reduce((total, bytes) => total + bytes);
     expect(sum).toBe(2 * memory.total!);
     expect(existsSync(at('planned'))).toBe(false);

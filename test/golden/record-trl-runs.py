@@ -162,5 +162,7 @@ write_json(FOLDER / "runs.json", {
     "sft": record_sft(ROWS), "dpo": record_dpo(ROWS), "bt-rm": record_reward(ROWS),
     "grpo": record_online(GRPOTrainer, GRPOConfig, ROWS, {"learning_rate": 1e-3, "loss_type": "bnpo",
                                                              "use_bias_correction_kl": False}),
+    "grpo with corrected KL": record_online(GRPOTrainer, GRPOConfig, ROWS, {"learning_rate": 1e-3, "loss_type": "bnpo", "beta": 0.5,
+                                                                            "use_bias_correction_kl": True}),
     "rloo": record_online(RLOOTrainer, RLOOConfig, ROWS, {"learning_rate": 2e-4}),
 })

@@ -42,7 +42,7 @@ const recorded = JSON.parse(readFileSync(at('runs.json'), 'utf8')) as {
   readonly batchSize: number;
   readonly steps: number;
 } & Record<'sft' | 'dpo' | 'bt-rm', Run> &
-  Record<'grpo' | 'rloo', OnlineRun>;
+  Record<'grpo' | 'grpo with corrected KL' | 'rloo', OnlineRun>;
 
 const engine = createOrtEngine({ threads: 1 });
 const folder = mkdtempSync(join(tmpdir(), 'heed-trl-runs-'));
@@ -111,17 +111,20 @@ describe('whole runs of the trainer', () => {
 });
 
 describe('updates on recorded rollouts', () => {
-  const cases: [OnlineMethod, Record<string, unknown>][] = [
-    [grpo as unknown as OnlineMethod, { aggregation: 'token-mean', klCoefficient: 0.05 }],
-    [rloo as unknown as OnlineMethod, { klCoefficient: 0.05 }],
+  const grpoOf = grpo as unknown as OnlineMethod;
+  const corrected = { klCoefficient: 0.5, useBiasCorrectionKl: true };
+  const cases: ['grpo' | 'grpo with corrected KL' | 'rloo', OnlineMethod, Record<string, unknown>][] = [
+    ['grpo', grpoOf, { aggregation: 'token-mean', klCoefficient: 0.05 }],
+    ['grpo with corrected KL', grpoOf, { aggregation: 'token-mean', ...corrected }],
+    ['rloo', rloo as unknown as OnlineMethod, { klCoefficient: 0.05 }],
   ];
 
   // Sampling differs between the two libraries, so its results are given: prompts, completions, scores. Log-probabilities at
   // rollout and under the reference, KL, advantages, losses, gradients, clipping and updates are heed's own.
-  it.each(cases.map((one) => [one[0].id, ...one] as const))(
+  it.each(cases)(
     '%s: advantages, losses and gradient norms are those of TRL',
     async (id, method, more) => {
-      const run = recorded[id as 'grpo' | 'rloo'];
+      const run = recorded[id];
       const config = method.config.parse({
         ...{ model: '', data: '', rewardModel: '', maxNewTokens: 8 },
         ...{ completionsPerPrompt: 4, updateEpochs: 2, ...more },

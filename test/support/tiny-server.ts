@@ -24,6 +24,7 @@ export interface TinyServerOptions
   readonly slots?: number;
   readonly queue?: number;
   readonly maxTokens?: number;
+  readonly speculate?: number;
   /** Waits between two steps: what lets tests act in the middle of an answer. */
   readonly pause?: () => Promise<void>;
   /** Card of the reward model; one of steps has a head of two labels. */
@@ -36,7 +37,15 @@ export const tinyTokenizer = (): Tokenizer =>
   trainBpe(bpeCorpus.slice(0, 200), { vocabSize: 300, specialTokens: { bos: '<s>', eos: '</s>' } });
 
 export function tinyServer(engine: Engine, options: TinyServerOptions = {}): TinyServer {
-  const { slots = 4, queue = 16, maxTokens = 96, pause = yieldToEvents, card, ...others } = options;
+  const {
+    slots = 4,
+    queue = 16,
+    maxTokens = 96,
+    pause = yieldToEvents,
+    card,
+    speculate,
+    ...others
+  } = options;
   const tokenizer = tinyTokenizer();
   const source = tinyModel(7, {
     vocab_size: tokenizer.vocabSize,
@@ -47,7 +56,7 @@ export function tinyServer(engine: Engine, options: TinyServerOptions = {}): Tin
     ...{ engine, tokenizer, slots, queue, maxTokens, prepack: true, pause, rng: createRng(1) },
     clock: () => performance.now(),
   };
-  const text = createServedModel({ ...common, ...source, id: 'tiny' });
+  const text = createServedModel({ ...common, ...source, speculate, id: 'tiny' });
   const scored = scoreModelFrom(source, {
     rng: createRng(3),
     outputs: card?.process === undefined ? 1 : 2,

@@ -105,7 +105,10 @@ export async function benchServe(options: ServeBenchOptions): Promise<ServeBench
   };
 }
 
-/** Tokens a second of the generator on prompts and lengths as the clients ask for. */
+/**
+ * Tokens a second of the generator on prompts and lengths as the clients ask for, while rows wait for every slot that falls
+ * free: without the start, when nothing is complete yet, and the end, when rows run out.
+ */
 async function offline(
   { engine, slots, clock }: ServeBenchOptions,
   source: Pick<Parameters<typeof createGenerator>[0], 'model' | 'parameters'>,
@@ -113,19 +116,26 @@ async function offline(
   rng: Rng,
 ): Promise<number> {
   const generator = createGenerator({ engine, ...source, prepack: true });
-  const rows = 8 * slots;
+  const rows = 16 * slots;
   const requests = Array.from({ length: rows }, (_, turn) => requestOf(rng, turn));
-  const common = { temperature: 1, topK: 0, topP: 1, stopIds: new Set<number>(), rng, batchSize: slots };
-  // One length for all: the mean of what the clients ask for.
-  const maxNewTokens = Math.round(requests.reduce((sum, { max_tokens }) => sum + max_tokens, 0) / rows);
   const prompts = requests.map(({ prompt }) => encode(prompt));
+  const common = { temperature: 1, topK: 0, topP: 1, stopIds: new Set<number>(), rng, batchSize: slots };
   await generator.generate(prompts.slice(0, slots), { ...common, maxNewTokens: 2 });
-  const start = clock();
-  const made = await generator.generate(prompts, { ...common, maxNewTokens });
-  const tokens = made.reduce((sum, { ids }) => sum + ids.length, 0);
-  const rate = (1000 * tokens) / (clock() - start);
+  const all = requests.reduce((sum, { max_tokens }) => sum + max_tokens, 0);
+  const steps: { readonly at: number; readonly tokens: number }[] = [];
+  let made = 0;
+  await generator.generate(prompts, {
+    ...common,
+    maxNewTokens: 1,
+    perPrompt: (index) => ({ maxNewTokens: requests[index]!.max_tokens }),
+    onTokens(tokens) {
+      made += tokens;
+      if (made > 0.2 * all && made < 0.8 * all) steps.push({ at: clock(), tokens: made });
+    },
+  });
   generator.dispose();
-  return rate;
+  const [first, last] = [steps[0]!, steps.at(-1)!];
+  return (1000 * (last.tokens - first.tokens)) / (last.at - first.at);
 }
 
 const quantile = (sorted: readonly number[], q: number): number =>

@@ -41,6 +41,9 @@ const config = z.strictObject({
       'longest conversation in tokens, at most the model’s context',
     ),
     seed: field(z.int().min(0).default(0)).describe('seed of the draws'),
+    speculate: field(z.int().min(0).max(64).default(0)).describe(
+      'guess this many tokens at a time from what was said already; answers stay the same',
+    ),
     threads: field(z.int().positive().optional()).describe(
       'threads of the engine; default: the machine’s cores',
     ),
@@ -68,10 +71,12 @@ export const command = defineCommand({
         ...{ engine, models: [source], adapters, tokenizer: settings.tokenizer },
         ...{
           quantize: settings.quantize,
+          mergeAdapters: true,
           slots: 1,
           queue: 0,
           maxTokens: settings.maxTokens,
           prepack: 'auto',
+          speculate: settings.speculate,
         },
         rng: createRng(settings.seed),
         pause: () => new Promise((resolve) => setImmediate(resolve)),

@@ -303,6 +303,7 @@ describe('heed generate', () => {
       { prompt: 'b', sampling: { choice: ['The cat', 'The dog sat'] } },
       { prompt: 'c', sampling: { json_schema: { type: 'integer', minimum: 10, maximum: 99 } } },
       { prompt: 'd', sampling: { regex: '(?:yes|no){2}' } },
+      { prompt: 'e', sampling: { json_object: true, max_tokens: 9 } },
     ]);
     const flags = ['--data', data, '--json-schema', at('schema.json'), '--max-new-tokens', '60', '--n', '3'];
     expect((await generate([...flags, '--output', at('out.jsonl')])).code).toBe(0);
@@ -311,11 +312,16 @@ describe('heed generate', () => {
       expect(JSON.parse(text)).toEqual({ ok: expect.any(Boolean), n: expect.any(Number) });
     for (const text of texts.slice(3, 6)) expect(text).toMatch(/^The (cat|dog sat)$/);
     for (const text of texts.slice(6, 9)) expect(text).toMatch(/^[1-9][0-9]$/);
-    for (const text of texts.slice(9)) expect(text).toMatch(/^(yes|no){2}$/);
+    for (const text of texts.slice(9, 12)) expect(text).toMatch(/^(yes|no){2}$/);
+    for (const text of texts.slice(12)) expect(text).toMatch(/^\{["}\s]/);
+    const some = write('some.jsonl', [{ prompt: 'a', sampling: { choice: ['The cat'] } }, { prompt: 'b' }]);
+    expect((await generate(['--data', some, '--output', at('some-out.jsonl')])).code).toBe(0);
+    const [first, second] = linesOf(at('some-out.jsonl'));
+    expect([first!.completion, second!.completion === 'The cat']).toEqual(['The cat', false]);
     const both = await generate(['a', '--regex', 'a', '--choice', 'b']);
     expect([both.code, both.stderr]).toEqual([
       2,
-      expect.stringContaining('expected one of choice, regex and jsonSchema'),
+      expect.stringContaining('expected one of choice, regex, jsonSchema and jsonObject'),
     ]);
     const bad = await generate(['a', '--json-schema', at('none.json')]);
     expect([bad.code, bad.stderr]).toEqual([

@@ -17,6 +17,9 @@ const config = z.strictObject({
     adapter: field(z.array(z.string()).default([]), { placeholder: 'name=folder' }).describe(
       'LoRA adapters over the first model, served under their names',
     ),
+    mergeAdapters: field(z.boolean().default(true)).describe(
+      'merge each adapter into a copy of the weights; --no-merge-adapters keeps them apart over one: less memory, more time per token',
+    ),
     tokenizer: field(z.string().optional(), { placeholder: 'folder' }).describe(
       'when it is not beside the models',
     ),
@@ -43,6 +46,9 @@ const config = z.strictObject({
     ),
     prepack: field(z.enum(['auto', 'always', 'never']).default('auto')).describe(
       'pack weights for speed, at the price of a copy per batch size; auto: below 256 MiB',
+    ),
+    speculate: field(z.int().min(0).max(64).default(0)).describe(
+      'guess this many tokens at a time, while a completion is alone, from what prompt and completion say already; completions stay the same',
     ),
     threads: field(z.int().positive().optional()).describe(
       'threads of the engine; default: the machine’s cores',

@@ -58,6 +58,7 @@ export const samplingFields = section('Sampling', {
   jsonSchema: field(z.union([z.string(), z.record(z.string(), z.unknown())]).optional(), {
     placeholder: 'file',
   }).describe('the completion is JSON of this schema: a file, or the schema itself'),
+  jsonObject: field(z.boolean().default(false)).describe('the completion is a JSON object, whichever'),
   ignoreEos: field(z.boolean().default(false)).describe('the end-of-text token does not end a completion'),
 });
 
@@ -120,9 +121,22 @@ export function rowOptions(
   tokenizer: Tokenizer,
   constraints: ReturnType<typeof textConstraints>,
 ): RowOptions {
-  const { stop, ignoreEos, logitBias, stopIds: given, choice, regex, jsonSchema, ...rest } = settings;
+  const {
+    stop,
+    ignoreEos,
+    logitBias,
+    stopIds: given,
+    choice,
+    regex,
+    jsonSchema,
+    jsonObject,
+    ...rest
+  } = settings;
   const schema = typeof jsonSchema === 'string' ? readSchema(jsonSchema) : jsonSchema;
-  const constraint = constraints({ choice, regex, jsonSchema: schema });
+  const constraint = constraints({
+    ...{ choice, regex, jsonSchema: schema },
+    jsonObject: jsonObject ? (true as const) : undefined,
+  });
   const stopIds = new Set(given);
   if (!ignoreEos && tokenizer.eosId !== undefined) stopIds.add(tokenizer.eosId);
   const stopTexts: string[] = [];
@@ -136,7 +150,8 @@ export function rowOptions(
     ...rest,
     stopIds,
     stopTexts,
-    ...(constraint === undefined ? {} : { constraint }),
+    // Also where there is none: a row without must not have that of the first.
+    constraint,
     logitBias: new Map(Object.entries(logitBias).map(([id, bias]) => [Number(id), bias])),
   };
 }

@@ -1,12 +1,12 @@
 /** Completions whose text matches a regular expression. */
 import { ConfigError } from '../../core/errors.ts';
 import { type ByteAutomaton, regexAutomaton } from './byte-automaton.ts';
-import type { Constraint, ConstraintState } from './constraint.ts';
-import type { TokenTrie, TrieNode } from './token-trie.ts';
+import { type ByteMachine, machineConstraint, transitions } from './byte-machine.ts';
+import type { Constraint } from './constraint.ts';
+import type { TokenTrie } from './token-trie.ts';
 
 /**
- * Completions whose bytes match from beginning to end, in whatever tokens. Which tokens may follow is found at the first
- * visit of a state and kept.
+ * Completions whose bytes match from beginning to end, in whatever tokens.
  *
  * @throws ConfigError as `regexAutomaton`, and when no sequence of tokens matches
  * @example regexConstraint('-?[0-9]+', tokenTrie(bytes))
@@ -16,8 +16,18 @@ export function regexConstraint(source: string, trie: TokenTrie, where = 'regex'
 }
 
 function automatonConstraint(automaton: ByteAutomaton, trie: TokenTrie, where: string): Constraint {
-  const live = trie.complete ? undefined : liveByTokens(automaton, trie);
-  if (live !== undefined && !live[0]) {
+  const machine: ByteMachine<number> = {
+    start: 0,
+    step(state, byte) {
+      const to = automaton.next[state]![byte]!;
+      return to < 0 ? undefined : to;
+    },
+    accepts: (state) => automaton.accepts[state]!,
+    keyOf: (state) => state,
+  };
+  if (trie.complete) return machineConstraint(machine, trie);
+  const live = liveByTokens(automaton, machine, trie);
+  if (!live[0]) {
     throw new ConfigError({
       where,
       expected: 'texts that the tokenizer can write',
@@ -25,59 +35,15 @@ function automatonConstraint(automaton: ByteAutomaton, trie: TokenTrie, where: s
       fix: 'Use characters of its vocabulary',
     });
   }
-  const states = new Map<number, ConstraintState>();
-  function stateOf(number: number): ConstraintState {
-    const known = states.get(number);
-    if (known !== undefined) return known;
-    let allowed: Uint32Array | undefined;
-    const state: ConstraintState = {
-      mayEnd: automaton.accepts[number]!,
-      get allowed() {
-        allowed ??= Uint32Array.from(
-          transitions(automaton, trie, number).flatMap(({ tokens, to }) =>
-            live === undefined || live[to] ? tokens : [],
-          ),
-        );
-        return allowed;
-      },
-      next(token) {
-        let at = number;
-        for (const byte of trie.bytes[token]!) at = automaton.next[at]![byte]!;
-        return stateOf(at);
-      },
-    };
-    states.set(number, state);
-    return state;
-  }
-  return { start: stateOf(0) };
-}
-
-/** Tokens that the automaton lets through from a state, and where they lead. */
-function transitions(
-  { next }: ByteAutomaton,
-  { root }: TokenTrie,
-  from: number,
-): { readonly tokens: readonly number[]; readonly to: number }[] {
-  const found: { readonly tokens: readonly number[]; readonly to: number }[] = [];
-  const stack: [TrieNode, number][] = [[root, from]];
-  for (let top = stack.pop(); top !== undefined; top = stack.pop()) {
-    const [node, state] = top;
-    if (node.tokens.length > 0) found.push({ tokens: node.tokens, to: state });
-    const table = next[state]!;
-    for (const [byte, child] of node.children) {
-      const to = table[byte]!;
-      if (to >= 0) stack.push([child, to]);
-    }
-  }
-  return found;
+  return machineConstraint(machine, trie, (state) => live[state]!);
 }
 
 /** States from which whole tokens lead to a match: without tokens for all bytes these are fewer than bytes lead from. */
-function liveByTokens(automaton: ByteAutomaton, trie: TokenTrie): boolean[] {
+function liveByTokens(automaton: ByteAutomaton, machine: ByteMachine<number>, trie: TokenTrie): boolean[] {
   const before: Set<number>[] = automaton.next.map(() => new Set());
   const seen = new Set([0]);
   for (const state of seen) {
-    for (const { to } of transitions(automaton, trie, state)) {
+    for (const { to } of transitions(machine, trie, state)) {
       before[to]!.add(state);
       seen.add(to);
     }

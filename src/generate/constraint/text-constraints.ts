@@ -2,20 +2,11 @@
 import { ConfigError } from '../../core/errors.ts';
 import { type Tokenizer, tokenBytes } from '../../tokenizer/index.ts';
 import { choiceConstraint } from './choice.ts';
-import type { Constraint } from './constraint.ts';
+import type { Constraint, ConstraintSpec } from './constraint.ts';
+import { jsonObjectConstraint } from './json-object.ts';
 import { schemaRegex } from './json-schema.ts';
 import { regexConstraint } from './regex.ts';
 import { type TokenTrie, tokenTrie } from './token-trie.ts';
-
-/** At most one of them. */
-export interface ConstraintSpec {
-  /** Texts, one of which the completion is. */
-  readonly choice?: readonly string[] | undefined;
-  /** Regular expression of the whole completion. */
-  readonly regex?: string | undefined;
-  /** JSON schema of the completion. */
-  readonly jsonSchema?: unknown;
-}
 
 /** Constraints made before are kept, this many. */
 const kept = 32;
@@ -33,10 +24,11 @@ export function textConstraints(tokenizer: Tokenizer): (spec: ConstraintSpec) =>
     trie ??= tokenTrie(Array.from({ length: tokenizer.vocabSize }, (_, id) => tokenBytes(tokenizer, id)));
     return trie;
   };
-  function create({ choice, regex, jsonSchema }: ConstraintSpec): Constraint {
+  function create({ choice, regex, jsonSchema, jsonObject }: ConstraintSpec): Constraint {
     if (choice !== undefined)
       return choiceConstraint(choice.map((text) => tokenizer.encode(text, { continuation: true })));
     if (regex !== undefined) return regexConstraint(regex, readTrie());
+    if (jsonObject === true) return jsonObjectConstraint(readTrie());
     return regexConstraint(schemaRegex(jsonSchema), readTrie(), 'JSON schema');
   }
   return (spec) => {
@@ -45,13 +37,13 @@ export function textConstraints(tokenizer: Tokenizer): (spec: ConstraintSpec) =>
     if (given.length > 1) {
       throw new ConfigError({
         where: 'constraint',
-        expected: 'one of choice, regex and jsonSchema',
+        expected: 'one of choice, regex, jsonSchema and jsonObject',
         received: given.map(([name]) => name).join(' and '),
         fix: 'Leave the others out',
       });
     }
     const key = JSON.stringify(spec);
-    const constraint = made.get(key) ?? create(spec);
+    const constraint = made.get(key) ?? { ...create(spec), spec };
     // The one used last is the last to go.
     made.delete(key);
     made.set(key, constraint);

@@ -39,6 +39,9 @@ export const config = z.strictObject({
     klCoefficient: field(z.number().min(0).default(0), { aliases: ['beta'] }).describe(
       'multiplies the KL to the reference per token (k3), which is added to the loss; 0.04 in the paper, 0 in TRL',
     ),
+    useBiasCorrectionKl: field(z.boolean().default(false)).describe(
+      'multiply that KL by the ratio to the policy at rollout, whose gradient then counts too: with token ratios the slope is that of the KL itself, free of bias; on in TRL, not in the paper',
+    ),
     scaleRewards: field(z.enum(['group', 'batch', 'none']).default('group')).describe(
       'what advantages are divided by: the deviation of the group, of the batch, or nothing (Dr. GRPO)',
     ),
@@ -85,6 +88,7 @@ export const grpo = defineOnlineMethod<typeof config>({
     }),
   ],
   build(settings) {
+    const ratio = settings.importance === 'sequence' ? 'sequence-mean' : 'token';
     const penalty = overlongPenalty(settings.maxNewTokens, settings.overlongMargin);
     return policyGradientStep({
       temperature: settings.temperature,
@@ -92,6 +96,7 @@ export const grpo = defineOnlineMethod<typeof config>({
       aggregation: settings.aggregation === 'constant' ? 'sequence-mean-token-sum' : settings.aggregation,
       entropyCoefficient: settings.entropyCoefficient,
       klLossCoefficient: settings.klCoefficient,
+      klLossRatio: settings.useBiasCorrectionKl ? ratio : undefined,
       resampling:
         settings.resamplingRounds > 1
           ? { rounds: settings.resamplingRounds, teaches: scoresDiffer }
@@ -111,8 +116,7 @@ export const grpo = defineOnlineMethod<typeof config>({
         );
       },
       policyLoss(input) {
-        const { clipRange, clipRangeHigh = clipRange, importance } = settings;
-        const ratio = importance === 'sequence' ? 'sequence-mean' : 'token';
+        const { clipRange, clipRangeHigh = clipRange } = settings;
         const { losses, clipped } = policyClipLoss(input, { clipRange, clipRangeHigh, ratio });
         return {
           losses: settings.aggregation === 'constant' ? mul(losses, 1 / settings.maxNewTokens) : losses,

@@ -1,4 +1,6 @@
 import { afterAll, describe, expect, it } from 'vitest';
+import { runStep } from '../../../test/support/run-step.ts';
+import { tinyExamples, tinyModel } from '../../../test/support/tiny-model.ts';
 import { tinyPairs, trainUnpaired } from '../../../test/support/tiny-pairs.ts';
 import { createOrtEngine } from '../../engine/ort/ort-engine.ts';
 import { bco, config, runningMeanReward } from './bco.ts';
@@ -30,6 +32,35 @@ describe('running mean', () => {
     anchor(first, [-3, -2]);
     second.running!.load(first.running!.state());
     expect(anchor(second, [2])).toBe(anchor(first, [2]));
+  });
+});
+
+describe('density weights', () => {
+  const settings = (more: object) => config.parse({ model: '', data: '', ...more });
+
+  it('multiply the loss and leave rewards as they are; their mean over undesirable completions is a metric', async () => {
+    const examples = tinyExamples(3).map((example, i) => ({ example, label: i === 1, reference: -9 - i }));
+    const run = (weights: readonly number[]) =>
+      runStep(
+        tinyModel(4),
+        bco.build(settings({ useUdm: true })),
+        examples.map((one, i) => ({ ...one, weight: weights[i]! })),
+      );
+    const weighted = await run([2, 1, 5]);
+    const [first, second, third] = await Promise.all([run([1, 0, 0]), run([0, 1, 0]), run([0, 0, 1])]);
+    expect(weighted.loss).toBeCloseTo(2 * first.loss + second.loss + 5 * third.loss, 10);
+    expect(weighted.metrics['density_ratio']).toBe(3.5);
+    const plain = await runStep(tinyModel(4), bco.build(settings({})), examples);
+    expect(plain.loss).toBeCloseTo(first.loss + second.loss + third.loss, 10);
+    expect(plain.metrics['density_ratio']).toBeUndefined();
+    expect(weighted.metrics['rewards/rejected']).toBe(plain.metrics['rewards/rejected']);
+  });
+
+  it('are refused with bounds that cross, and a model to embed with where nothing is embedded', () => {
+    expect(() => bco.build(settings({ useUdm: true, minDensityRatio: 20 }))).toThrow(
+      /minDensityRatio: expected at most maxDensityRatio \(10\), received 20/,
+    );
+    expect(() => bco.build(settings({ embeddingModel: 'e' }))).toThrow(/expected --use-udm/);
   });
 });
 

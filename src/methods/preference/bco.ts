@@ -6,12 +6,15 @@
  * @code    huggingface/trl v0.24.0 `trl/trainer/bco_trainer.py` (the last version with one: running mean, metric names)
  * @differs 1. the running mean takes in the whole batch at once, however it is cut into micro-batches; TRL takes in one after the
  *             other
- *          2. no weights by the density of prompts (section 4.3 of the paper): they need a model of prompt embeddings
+ *          2. weights by the density of prompts (section 4.3) embed with the reference unless a model is named, and sample prompts
+ *             without replacement; TRL takes a function and samples with replacement
  */
 import { z } from 'zod';
 import { field, section } from '../../core/config.ts';
+import { ConfigError } from '../../core/errors.ts';
 import { metric } from '../../core/metrics.ts';
 import { mean } from '../../core/statistics.ts';
+import { type DensityFields, densityWeights } from '../../parts/density-weights.ts';
 import { sequenceLogProbKind } from '../../parts/forward.ts';
 import { bcoLoss } from '../../parts/loss/unpaired.ts';
 import { defineMethod, trainMetrics } from '../../parts/method.ts';
@@ -36,6 +39,17 @@ export const config = z.strictObject({
     beta: field(z.number().positive().default(0.1)).describe(
       'multiplies the log-ratio to the reference: larger stays closer to it',
     ),
+    useUdm: field(z.boolean().default(false)).describe(
+      'weigh undesirable completions by how much likelier their prompt is among desirable ones (underlying distribution matching); costs a pass over the prompts',
+    ),
+    embeddingModel: field(z.string().optional(), { placeholder: 'folder' }).describe(
+      'language model or encoder whose mean hidden state embeds the prompts; default: the reference',
+    ),
+    promptSampleSize: field(z.int().positive().default(1024)).describe(
+      'most prompts of each mark that the classifier of prompts is fitted to',
+    ),
+    minDensityRatio: field(z.number().positive().default(0.5)).describe('least weight'),
+    maxDensityRatio: field(z.number().positive().default(10)).describe('greatest weight'),
   }),
 });
 
@@ -72,16 +86,48 @@ export const bco = defineMethod<typeof config, UnpairedExample>({
   metrics: [
     ...trainMetrics,
     ...unpairedMetrics,
+    metric('density_ratio', 'mean weight of undesirable completions, with --use-udm'),
     metric('delta', 'δ, the running mean of rewards β·log(π/π_ref), nats'),
   ],
   encode: encodeUnpaired,
-  prepare: (completions, context) =>
-    withReference(completions as readonly MarkedCompletion[], undefined, context),
-  build: ({ beta }) =>
-    unpairedStep({
+  async prepare(examples, context) {
+    const completions = examples as readonly MarkedCompletion[];
+    const known = await withReference(completions, undefined, context);
+    if (!context.config.useUdm) return known;
+    const weights = await densityWeights(completions, context);
+    return known.map((one, index) => ({ ...one, weight: weights[index]! }));
+  },
+  build: (settings) => {
+    checkDensity(settings);
+    const { beta, useUdm } = settings;
+    return unpairedStep({
       beta,
+      ...(useUdm && { weight: 'density_ratio' }),
       loss: bcoLoss({ beta }),
       anchor: { name: 'delta', scale: beta },
       coupling: runningMeanReward(),
-    }),
+    });
+  },
 });
+
+function checkDensity({
+  useUdm,
+  embeddingModel,
+  minDensityRatio,
+  maxDensityRatio,
+}: DensityFields & { readonly useUdm: boolean }): void {
+  if (embeddingModel !== undefined && !useUdm) {
+    throw new ConfigError({
+      where: 'embeddingModel',
+      expected: '--use-udm, which alone reads it',
+      received: `${embeddingModel} without it`,
+      fix: 'Add --use-udm, or leave --embedding-model out',
+    });
+  }
+  if (minDensityRatio <= maxDensityRatio) return;
+  throw new ConfigError({
+    where: 'minDensityRatio',
+    expected: `at most maxDensityRatio (${maxDensityRatio})`,
+    received: String(minDensityRatio),
+  });
+}

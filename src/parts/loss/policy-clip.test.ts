@@ -116,7 +116,7 @@ describe('sequence ratios', () => {
 
   it('need a mask', async () => {
     await expect(evaluate([1], [1], { clipRange: 0.2, ratio: 'sequence-sum' })).rejects.toThrow(
-      /policyClipLoss\(ratio\): expected a mask/,
+      /ratioOf: expected a mask/,
     );
   });
 });

@@ -38,8 +38,11 @@ export interface PolicyClipOptions {
   /** Where the advantage is negative, the loss is at most −dualClip · advantage. Above 1; off when left out. */
   readonly dualClip?: number;
   /** Whose ratio is clipped: each token's (default), or the sequence's, from the mean or the sum of its log-ratios. */
-  readonly ratio?: 'token' | 'sequence-mean' | 'sequence-sum';
+  readonly ratio?: RatioLevel;
 }
+
+/** Whose ratio: each token's, or the sequence's, from the mean or the sum of its log-ratios. */
+export type RatioLevel = 'token' | 'sequence-mean' | 'sequence-sum';
 
 /** A loss per token, and where clipping took effect. */
 export interface ClippedLosses {
@@ -89,10 +92,7 @@ export function policyClipLoss(
     oldLogProbs: [oldLogProbs, 'B C'],
     advantages: [advantages, 'B C'],
   });
-  const ratio =
-    level === 'token'
-      ? probabilityRatio(logProbs, oldLogProbs)
-      : sequenceRatio(logProbs, oldLogProbs, requireMask(mask), level === 'sequence-sum' ? 'sum' : 'mean');
+  const ratio = ratioOf({ logProbs, oldLogProbs, mask }, level);
   const descent = neg(advantages);
   const free = mul(descent, ratio);
   const bounded = mul(descent, clamp(ratio, 1 - clipRange, 1 + clipRangeHigh));
@@ -105,10 +105,24 @@ export function policyClipLoss(
   };
 }
 
+/** π/π_old as `level` says, [B, C]. @throws ConfigError when it is one of sequences and there is no mask */
+export function ratioOf(
+  {
+    logProbs,
+    oldLogProbs,
+    mask,
+  }: Pick<PolicyClipInput, 'logProbs' | 'oldLogProbs'> & { readonly mask?: Tensor | undefined },
+  level: RatioLevel,
+): Tensor {
+  return level === 'token'
+    ? probabilityRatio(logProbs, oldLogProbs)
+    : sequenceRatio(logProbs, oldLogProbs, requireMask(mask), level === 'sequence-sum' ? 'sum' : 'mean');
+}
+
 function requireMask(mask: Tensor | undefined): Tensor {
   if (mask !== undefined) return mask;
   throw new ConfigError({
-    where: 'policyClipLoss(ratio)',
+    where: 'ratioOf',
     expected: 'a mask, which says what a sequence is',
     received: 'none',
   });

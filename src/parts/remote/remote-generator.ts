@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { ConfigError, DataError } from '../../core/errors.ts';
 import type {
   Completion,
+  Constraint,
   GenerateOptions,
   Generator,
   RowOptions,
@@ -31,6 +32,7 @@ const choiceSchema = z.looseObject({
   token_ids: z.array(z.int()).nullish(),
   sampling_logprobs: z.array(z.number()).nullish(),
   token_logprobs: z.array(z.number()).nullish(),
+  token_entropies: z.array(z.number()).nullish(),
   logprobs: z
     .looseObject({
       token_logprobs: z.array(z.number().nullable()).nullish(),
@@ -51,7 +53,8 @@ type Choice = z.output<typeof choiceSchema>;
  * truncation, no penalties) or greedy, and NaN otherwise.
  *
  * @throws DataError when the server returns no token ids and there is no `encode`, or answers in another form
- * @throws ConfigError for options that a server cannot be asked for: `entropy`, `topLogProbs`, `beams`, `constraint`, `speculate`
+ * @throws ConfigError for options that a server cannot be asked for: `topLogProbs`, `beams`,
+ *   `speculate`, and a `constraint` that was not made by `textConstraints`
  */
 export function createRemoteGenerator(options: RemoteGeneratorOptions): Generator {
   const { client, model, encode, clock = () => 0 } = options;
@@ -62,6 +65,7 @@ export function createRemoteGenerator(options: RemoteGeneratorOptions): Generato
       const start = clock();
       refuseLocal(given);
       const n = given.n ?? 1;
+      let told: Promise<void> = Promise.resolve();
       const made = await Promise.all(
         prompts.map(async (prompt, promptIndex) => {
           const sampling = { ...given, ...given.perPrompt?.(promptIndex) };
@@ -69,15 +73,20 @@ export function createRemoteGenerator(options: RemoteGeneratorOptions): Generato
           const answer = await client.post('/completions', {
             ...requestOf(sampling),
             ...{ model, prompt: Array.from(prompt), n },
+            ...(given.entropy === true ? { return_entropy: true } : {}),
             seed: given.rng.split('remote').integer(2 ** 31, key),
           });
           const choices = readChoices(answer, n, client.baseUrl);
-          const completions = choices.map((choice) => completionOf(choice, sampling, encode));
+          const completions = choices.map((choice) => completionOf(choice, sampling, encode, given.entropy));
           completions.forEach((completion, sampleIndex) => {
             announce(completion, promptIndex, sampleIndex, given);
           });
-          await given.onCompletions?.(promptIndex, completions);
-          await given.onTokens?.(completions.reduce((total, { ids }) => total + ids.length, 0));
+          // One prompt at a time, as a local generator tells of them, though answers come at once.
+          told = told.then(async () => {
+            await given.onCompletions?.(promptIndex, completions);
+            await given.onTokens?.(completions.reduce((total, { ids }) => total + ids.length, 0));
+          });
+          await told;
           return completions;
         }),
       );
@@ -90,9 +99,7 @@ export function createRemoteGenerator(options: RemoteGeneratorOptions): Generato
 }
 
 function refuseLocal(options: GenerateOptions): void {
-  const name = (['entropy', 'topLogProbs', 'beams', 'constraint', 'speculate'] as const).find(
-    (key) => options[key],
-  );
+  const name = (['topLogProbs', 'beams', 'speculate'] as const).find((key) => options[key]);
   if (name === undefined) return;
   throw new ConfigError({
     where: `generate(${name})`,
@@ -124,6 +131,7 @@ function requestOf(sampling: RowOptions): Record<string, unknown> {
     ...unless('frequency_penalty', sampling.frequencyPenalty, 0),
     ...unless('presence_penalty', sampling.presencePenalty, 0),
     ...unless('min_tokens', sampling.minNewTokens, 0),
+    ...(sampling.constraint === undefined ? {} : { structured_outputs: outputsOf(sampling.constraint) }),
     ...(sampling.logitBias?.size
       ? {
           logit_bias: Object.fromEntries(
@@ -132,6 +140,20 @@ function requestOf(sampling: RowOptions): Record<string, unknown> {
         }
       : {}),
   };
+}
+
+/** A constraint in vLLM's words, which `heed serve` knows, too. */
+function outputsOf({ spec }: Constraint): Record<string, unknown> {
+  if (spec !== undefined) {
+    const { choice, regex, jsonSchema: json, jsonObject } = spec;
+    return { choice, regex, json, json_object: jsonObject };
+  }
+  throw new ConfigError({
+    where: 'generate(constraint)',
+    expected: 'one made by textConstraints, which a server can be told',
+    received: 'another',
+    fix: 'Use a local generator, or leave it out',
+  });
 }
 
 function readChoices(answer: unknown, n: number, url: string): Choice[] {
@@ -151,6 +173,7 @@ function completionOf(
   choice: Choice,
   options: RowOptions,
   encode: RemoteGeneratorOptions['encode'],
+  entropy = false,
 ): Completion {
   const { logprobs } = choice;
   const content = logprobs?.content;
@@ -175,11 +198,21 @@ function completionOf(
       ? last
       : (options.stopTexts ?? []).find((text) => choice.text.includes(text));
   const finish = choice.finish_reason === 'length' ? 'length' : 'stop';
+  const entropies = choice.token_entropies ?? undefined;
+  if (entropy && entropies?.length !== ids.length) {
+    throw new DataError({
+      where: 'remote completion',
+      expected: `token_entropies, ${ids.length} of them`,
+      received: entropies === undefined ? 'none' : String(entropies.length),
+      fix: 'Ask without entropy, or use heed serve',
+    });
+  }
   return {
     ids: [...ids],
     logProbs,
     samplingLogProbs: choice.sampling_logprobs ?? samplingLogProbs(logProbs, options),
     finish,
+    ...(entropy ? { entropies: entropies! } : {}),
     ...(finish === 'stop' && stop !== undefined ? { stop } : {}),
   };
 }
@@ -197,13 +230,14 @@ function samplingLogProbs(logProbs: readonly number[], sampling: SamplingOptions
     (sampling.frequencyPenalty ?? 0) === 0 &&
     (sampling.presencePenalty ?? 0) === 0 &&
     (sampling.minNewTokens ?? 0) === 0 &&
-    (sampling.logitBias?.size ?? 0) === 0;
+    (sampling.logitBias?.size ?? 0) === 0 &&
+    sampling.constraint === undefined;
   return plain ? [...logProbs] : logProbs.map(() => Number.NaN);
 }
 
 /** Tells of the tokens of a completion, when it has come. */
 function announce(
-  { ids, logProbs, samplingLogProbs, finish }: Completion,
+  { ids, logProbs, samplingLogProbs, entropies, finish }: Completion,
   promptIndex: number,
   sampleIndex: number,
   { onToken }: GenerateOptions,
@@ -213,6 +247,7 @@ function announce(
       ...{ promptIndex, sampleIndex, position, id },
       logProb: logProbs[position]!,
       samplingLogProb: samplingLogProbs[position]!,
+      ...(entropies === undefined ? {} : { entropy: entropies[position]! }),
       ...(position === ids.length - 1 ? { finish } : {}),
     });
   });

@@ -27,6 +27,7 @@ const common = {
   logProbs: async (ids: readonly number[]) => (await forward.run([{ ids, mask: ids.map(() => 1) }]))[0]!,
   decode: (ids: readonly number[]) => tokenizer.decode(ids),
   prompts: ['The gardener', 'Nobody counts', 'x'].map((text) => tokenizer.encode(text)),
+  vocabSize: tokenizer.vocabSize,
 };
 
 describe('local generator', () => {
@@ -71,8 +72,12 @@ describe('remote generator', () => {
   });
   it('refuses an answer of another form, and options that no server has', async () => {
     await expect(answering([]).generate([[1]], options)).rejects.toThrow(/expected an answer with 1 choices/);
-    await expect(answering([]).generate([[1]], { ...options, entropy: true })).rejects.toThrow(
-      /generate\(entropy\)/,
+    await expect(answering([]).generate([[1]], { ...options, topLogProbs: 2 })).rejects.toThrow(
+      /generate\(topLogProbs\)/,
+    );
+    const plain = [{ index: 0, text: 'ab', token_ids: [7, 8], finish_reason: 'length' }];
+    await expect(answering(plain).generate([[1]], { ...options, entropy: true })).rejects.toThrow(
+      /expected token_entropies, 2 of them, received none/,
     );
   });
 });
@@ -168,6 +173,28 @@ describe('remote client', () => {
         }),
     });
     await expect(slow.post('/x', {})).rejects.toThrow(/no answer within 5 ms, after 1 attempts/);
+  });
+  it('ends what is under way and what waits when its signal is aborted, and tries nothing again', async () => {
+    const controller = new AbortController();
+    let sent = 0;
+    let waited = 0;
+    const stopped = createRemoteClient({
+      ...{ baseUrl: 'http://x/v1', rng: createRng(3), concurrency: 1, signal: controller.signal },
+      sleep: async () => {
+        waited++;
+      },
+      fetch: (_, { signal }) => {
+        sent++;
+        return new Promise((_, reject) => {
+          signal!.addEventListener('abort', () => reject(signal!.reason));
+        });
+      },
+    });
+    const both = [stopped.post('/x', {}), stopped.post('/x', {})];
+    controller.abort(new Error('enough'));
+    for (const one of await Promise.allSettled(both))
+      expect(one).toMatchObject({ status: 'rejected', reason: { message: 'enough' } });
+    expect([sent, waited]).toEqual([1, 0]);
   });
   it('keeps to its limit of requests at a time', async () => {
     let running = 0;

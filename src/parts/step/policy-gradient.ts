@@ -23,6 +23,8 @@ export interface PolicyGradientOptions {
   readonly valueLoss?: CriticUpdateOptions['loss'];
   /** Weight of the KL to the reference in the loss; 0 when left out. */
   readonly klLossCoefficient?: number;
+  /** Whose ratio multiplies that KL; none when left out. */
+  readonly klLossRatio?: PolicyUpdateOptions['klRatio'];
   readonly aggregation: Aggregation;
   readonly entropyCoefficient: number;
   readonly temperature: number;
@@ -66,7 +68,7 @@ export function policyGradientStep(options: PolicyGradientOptions): PolicyGradie
     policy: policyUpdate({
       loss: policyLoss,
       entropyCoefficient: controlsEntropy ? 'per-update' : entropyCoefficient,
-      ...{ aggregation, temperature, klCoefficient: klLossCoefficient },
+      ...{ aggregation, temperature, klCoefficient: klLossCoefficient, klRatio: options.klLossRatio },
     }),
     critic: valueLoss && criticUpdate({ loss: valueLoss, aggregation }),
     ...{ temperature, greedy, resampling },

@@ -16,7 +16,13 @@ import {
 import { batchLogProbs } from '../logprob.ts';
 import { type Aggregation, aggregateSum } from '../loss/aggregate.ts';
 import { klLoss } from '../loss/kl-loss.ts';
-import { type ClippedLosses, type PolicyClipInput, probabilityRatio } from '../loss/policy-clip.ts';
+import {
+  type ClippedLosses,
+  type PolicyClipInput,
+  probabilityRatio,
+  type RatioLevel,
+  ratioOf,
+} from '../loss/policy-clip.ts';
 import type { ValueClipInput } from '../loss/value-clip.ts';
 import type { TrainStep } from './train-step.ts';
 
@@ -68,13 +74,15 @@ export interface PolicyUpdateOptions {
   readonly entropyCoefficient: number | 'per-update';
   /** Weight of the KL to the reference per token (`klLoss`), which is added to the loss; 0 switches it off. */
   readonly klCoefficient: number;
+  /** Whose ratio to the policy at rollout multiplies that KL, with its gradient; none when left out. */
+  readonly klRatio?: RatioLevel | undefined;
   /** Temperature of sampling: log-probabilities are those of the distribution that was sampled. */
   readonly temperature: number;
 }
 
 /** The learner of the policy. */
 export function policyUpdate(options: PolicyUpdateOptions): TrainStep<TokenUpdate> {
-  const { loss, aggregation, entropyCoefficient, klCoefficient, temperature } = options;
+  const { loss, aggregation, entropyCoefficient, klCoefficient, klRatio, temperature } = options;
   const reference: readonly PerToken[] = klCoefficient === 0 ? [] : ['referenceLogProbs'];
   const batches = tokenUpdateBatch(['oldLogProbs', 'advantages', ...reference], aggregation);
   const controlled = entropyCoefficient === 'per-update';
@@ -94,8 +102,11 @@ export function policyUpdate(options: PolicyUpdateOptions): TrainStep<TokenUpdat
       const { oldLogProbs, advantages, referenceLogProbs } = inputs as unknown as Record<PerToken, Tensor>;
       const { logProbs, entropy } = batchLogProbs(model, weights, batch, { rematerialize, temperature });
       const { losses, clipped } = loss({ logProbs, oldLogProbs, advantages, mask });
-      const held =
-        klCoefficient === 0 ? losses : add(losses, mul(klLoss(logProbs, referenceLogProbs), klCoefficient));
+      const distance = (): Tensor => {
+        const kl = klLoss(logProbs, referenceLogProbs);
+        return klRatio === undefined ? kl : mul(kl, ratioOf({ logProbs, oldLogProbs, mask }, klRatio));
+      };
+      const held = klCoefficient === 0 ? losses : add(losses, mul(distance(), klCoefficient));
       const weight = controlled ? inputs[ENTROPY]! : entropyCoefficient;
       const total = weight === 0 ? held : sub(held, mul(entropy, weight));
       const change = sub(logProbs, oldLogProbs);

@@ -2,6 +2,8 @@
 import type { HostArray } from '../../core/host-tensor.ts';
 import type { Tensor, TensorType } from '../../graph/tensor.ts';
 import type { CausalModel, Weights } from '../../models/causal-model.ts';
+import type { Parameters } from '../../nn/parameters.ts';
+import type { BatchSampling } from './batch-sampling.ts';
 import type { Coupling } from './coupling.ts';
 
 /** The model under training, as traced tensors. */
@@ -35,6 +37,10 @@ export interface TrainStep<E> {
   /** Numbers for `types(rows, columns)`; missing rows must add nothing to any sum. */
   arrays(examples: readonly E[], rows: number, columns: number): Readonly<Record<string, HostArray>>;
   trace(policy: TracedPolicy, inputs: Readonly<Record<string, Tensor>>): StepSums;
+  /** Other completions to learn from, sampled as training goes; left out, examples stay as they are. */
+  readonly sampling?: BatchSampling<E>;
+  /** Weights of frozen models that it reads besides, for estimates of memory. */
+  readonly frozen?: readonly Parameters[];
   /** What the losses of a batch take from all of it; left out, each example's loss is its own. */
   readonly coupling?: Coupling<E>;
   /** How numbers of micro-batches become one where that is not their sum, by the name in `sums`. */

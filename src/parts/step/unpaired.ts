@@ -20,6 +20,8 @@ export interface UnpairedExample {
   readonly reference?: number;
   /** The same prompt with the completion of another row, and its log π_ref. */
   readonly mismatched?: { readonly example: TokenExample; readonly reference: number };
+  /** Multiplies its loss; 1 when left out. */
+  readonly weight?: number;
   /** What its log-ratio is compared with, from the batch; 0 when left out. */
   readonly anchor?: number;
 }
@@ -30,6 +32,8 @@ export interface UnpairedStepOptions {
   readonly loss: UnpairedLoss;
   /** Name and scale of the anchor as a metric; not reported when left out. */
   readonly anchor?: { readonly name: string; readonly scale: number };
+  /** Name of the mean weight of undesirable completions as a metric; not reported when left out. */
+  readonly weight?: string;
   readonly coupling?: Coupling<UnpairedExample>;
 }
 
@@ -38,6 +42,7 @@ export function unpairedStep({
   beta,
   loss,
   anchor,
+  weight: weightName,
   coupling,
 }: UnpairedStepOptions): TrainStep<UnpairedExample> {
   return {
@@ -49,6 +54,7 @@ export function unpairedStep({
       reference: { dtype: 'float32', shape: [rows] },
       anchor: { dtype: 'float32', shape: [rows] },
       sign: { dtype: 'float32', shape: [rows] },
+      weight: { dtype: 'float32', shape: [rows] },
     }),
     arrays(examples, rows, columns) {
       const column = (value: (example: UnpairedExample) => number): Float32Array => {
@@ -67,6 +73,7 @@ export function unpairedStep({
         anchor: column(({ anchor: z = 0 }) => z),
         // 0 in missing rows.
         sign: column(({ label }) => (label ? 1 : -1)),
+        weight: column(({ weight = 1 }) => weight),
       };
     },
     trace({ model, weights, rematerialize }, inputs) {
@@ -74,7 +81,8 @@ export function unpairedStep({
         reference,
         anchor: z,
         sign,
-      } = inputs as unknown as Record<'reference' | 'anchor' | 'sign', Tensor>;
+        weight,
+      } = inputs as unknown as Record<'reference' | 'anchor' | 'sign' | 'weight', Tensor>;
       const batch = inputs as unknown as TokenInputs;
       const { mask } = batch;
       const { logProbs, entropy, meanLogits } = batchLogProbs(model, weights, batch, { rematerialize });
@@ -88,10 +96,11 @@ export function unpairedStep({
       const labels = (x: Tensor, of: Tensor): Tensor =>
         sum(mul(mul(x, mask), reshape(of, [of.shape[0]!, 1])));
       return {
-        loss: over(loss({ logRatio, sign, anchor: z }), real),
+        loss: over(loss({ logRatio, sign, anchor: z }), weight),
         sums: {
           chosen: sum(chosen),
           rejected: sum(rejected),
+          weightRejected: over(weight, rejected),
           anchor: over(z, real),
           rewardsChosen: over(rewards, chosen),
           rewardsRejected: over(rewards, rejected),
@@ -125,6 +134,9 @@ export function unpairedStep({
           ? { 'rewards/margins': total('rewardsChosen') / chosen - total('rewardsRejected') / rejected }
           : {}),
         ...(anchor && { [anchor.name]: (anchor.scale * total('anchor')) / Math.max(chosen + rejected, 1) }),
+        ...(weightName !== undefined && rejected > 0
+          ? { [weightName]: total('weightRejected') / rejected }
+          : {}),
         entropy: total('entropy') / Math.max(labels, 1),
       };
     },

@@ -44,6 +44,8 @@ export interface Update {
   readonly loss: number;
   /** L2 norm of the gradient before clipping. */
   readonly norm: number;
+  /** Tokens read, of the examples as they were learned from. */
+  readonly tokens: number;
 }
 
 /** A model that learns: its weights change with every update. */
@@ -76,16 +78,19 @@ export function createLearner<E>(options: LearnerOptions<E>): Learner<E> {
     batchSize: settings.microBatchSize,
     bucket: settings.bucket,
   });
+  const sampling = step.sampling?.open(options);
   const gradients = parameters.like();
   return {
     runner,
     coupler,
     async update(examples, learningRate, where) {
-      const batch = await coupler.complete(examples, true);
+      const sampled = (await sampling?.sample(examples, optimizer.state().steps)) ?? examples;
+      const batch = await coupler.complete(sampled, true);
       const { totals, weight } = await accumulate(runner, options, batch, gradients);
       const loss = (totals.loss ?? 0) / weight;
       const norm = globalNorm(gradients.flat);
-      const update = { totals, weight, loss, norm };
+      const tokens = batch.reduce((total, example) => total + step.tokens(example), 0);
+      const update = { totals, weight, loss, norm, tokens };
       const apply = (): void => {
         requireFinite(where, loss, norm, gradients, parameters);
         optimizer.step({
@@ -102,6 +107,7 @@ export function createLearner<E>(options: LearnerOptions<E>): Learner<E> {
     dispose() {
       runner.dispose();
       coupler.dispose();
+      sampling?.dispose();
     },
   };
 }

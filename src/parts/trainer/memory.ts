@@ -1,8 +1,10 @@
 /** Memory of a run by term, from its programs. */
 import { ConfigError } from '../../core/errors.ts';
 import { sizeOf } from '../../core/shapes.ts';
+import { cacheTensorNames } from '../../generate/programs.ts';
 import { inputOp, type Program } from '../../graph/program.ts';
 import type { Node, Tensor } from '../../graph/tensor.ts';
+import type { CausalModel } from '../../models/causal-model.ts';
 import type { Parameters } from '../../nn/parameters.ts';
 import { runningOrder } from '../../onnx/running-order.ts';
 
@@ -13,8 +15,8 @@ export interface MemoryPlan {
   readonly weights: number;
   readonly gradients: number;
   readonly optimizer: number;
-  /** Keys and values of the completions that are sampled at once; methods that sample only. */
-  readonly cache?: number;
+  /** Keys and values of the completions that are sampled at once, and packed weights; methods that sample only. */
+  readonly sampling?: number;
   /** Most bytes of intermediate results alive at once in the largest program. */
   readonly activations: number;
   readonly total: number;
@@ -24,6 +26,10 @@ export interface MemoryPlan {
 export function memoryPlan(terms: Omit<MemoryPlan, 'total'>): MemoryPlan {
   return { ...terms, total: Object.values(terms).reduce((total, bytes) => total + bytes, 0) };
 }
+
+/** Keys and values of `rows` sequences of `columns` tokens that are sampled at once. */
+export const cacheBytes = (model: CausalModel, rows: number, columns: number): number =>
+  4 * cacheTensorNames(model).length * rows * model.keyValueHeads * model.headSize * columns;
 
 /** A vector that is trained: its gradient (two where micro-batches add up) and the optimizer's moments. */
 export function trainedBytes(

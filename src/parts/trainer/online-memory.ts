@@ -1,5 +1,6 @@
 /** Memory of an online run by term. */
-import { cacheTensorNames } from '../../generate/programs.ts';
+import { packingSteps } from '../../generate/generate.ts';
+import { prefillTokens } from '../../generate/prompt-layout.ts';
 import { optimize } from '../../graph/optimize.ts';
 import { trace } from '../../graph/program.ts';
 import { weightTypes } from '../../models/causal-model.ts';
@@ -9,6 +10,7 @@ import { batchLogProbs } from '../logprob.ts';
 import type { RolloutPrompt } from '../rollout/rollout.ts';
 import type { OnlineStep } from '../step/online-step.ts';
 import {
+  cacheBytes,
   fitToMemory,
   type MemoryChoice,
   parseBytes,
@@ -48,7 +50,6 @@ export function onlineMemory({ models, prompts, step, config }: Inputs, choice: 
     ),
   );
   const rows = Math.min(config.scoringBatchSize, config.batchSize);
-  const { keyValueHeads, headSize } = policy.model;
   return {
     weights: weightBytes(
       [policy, reference, ...(critic ? [critic] : []), ...rewardModels.values()].map(
@@ -57,10 +58,27 @@ export function onlineMemory({ models, prompts, step, config }: Inputs, choice: 
     ),
     gradients: trained.reduce((total, { gradients }) => total + gradients, 0),
     optimizer: trained.reduce((total, { optimizer }) => total + optimizer, 0),
-    cache: 4 * cacheTensorNames(policy.model).length * rows * keyValueHeads * headSize * columns,
+    sampling: samplingBytes(policy, rows, columns, config),
     // Programs run in turn in one arena: the largest decides.
     activations: Math.max(...updates, scoringBytes(reference, rows, columns)),
   };
+}
+
+/**
+ * Keys and values of the rows sampled at once, those of their prompts as they leave the pass that computes them, and the copy
+ * of the weights that is packed for long completions. Another copy for each half of the rows that ends much earlier is left out.
+ */
+function samplingBytes(
+  { model, parameters }: OnlineModels['policy'],
+  rows: number,
+  columns: number,
+  { batchSize, maxNewTokens }: OnlineRunConfig,
+): number {
+  const prompts = Math.min(rows * Math.max(columns - maxNewTokens, 1), prefillTokens);
+  const packs = Math.ceil((batchSize * maxNewTokens) / rows) >= packingSteps;
+  return (
+    cacheBytes(model, rows, columns) + cacheBytes(model, 1, prompts) + (packs ? weightBytes([parameters]) : 0)
+  );
 }
 
 /** Padded columns of the longest prompt with the longest completion. */

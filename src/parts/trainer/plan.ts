@@ -9,7 +9,7 @@ import type { TrainerConfig } from './config.ts';
 import { type MemoryPlan, memoryPlan, productFlops } from './memory.ts';
 import { updateProgram } from './programs.ts';
 import { loadInputs, type RunObserver, trainerSettings } from './run-training.ts';
-import { fitTraining, trainingMemory } from './training-memory.ts';
+import { fitTraining, longestColumns, trainingMemory } from './training-memory.ts';
 
 export interface TrainingPlan {
   /** All numbers of the model, and those that are trained. */
@@ -40,19 +40,16 @@ export async function planTraining(
   observer: RunObserver,
   residentBytes: () => number,
 ): Promise<TrainingPlan> {
-  const { loaded, training, evaluation } = await loadInputs(method, config, observer);
+  const { loaded, training, evaluation, buildContext } = await loadInputs(method, config, observer);
   const { model, parameters } = loaded;
-  const step = method.build(config);
-  const longestExample = training.examples.reduce<number>(
-    (most, example) => Math.max(most, step.columns(example)),
-    0,
-  );
-  const fitted = fitTraining(config, loaded, step, longestExample);
+  const step = method.build(config, buildContext);
+  const longest = longestColumns(step, training.examples);
+  const fitted = fitTraining(config, loaded, step, longest);
   const settings = trainerSettings({ ...config, ...fitted }, training.examples.length);
   const lengths = training.examples.map((example) => step.columns(example)).sort((a, b) => a - b);
   const columns = {
     median: bucketOf(lengths[lengths.length >> 1]!, columnBucket),
-    longest: bucketOf(lengths.at(-1)!, columnBucket),
+    longest: bucketOf(longest, columnBucket),
   };
   const program = (width: number): Program =>
     updateProgram(model, step, settings.microBatchSize, width, settings.gradientCheckpointing);

@@ -83,9 +83,9 @@ async function learnerOf(
   config: TrainerConfig & OnlineTrainingConfig,
 ): Promise<ModelWithParameters & { readonly step: TrainStep<unknown> }> {
   if (method.kind === 'train') {
-    const { loaded } = await loadTrained(method, config);
-    // The batch carries what its losses took from it.
-    const { coupling: _, ...step } = method.build(config);
+    const { loaded, buildContext } = await loadTrained(method, config, () => {});
+    // The batch carries what its losses took from it, and what was sampled.
+    const { coupling: _, sampling: __, ...step } = method.build(config, buildContext);
     return { ...loaded, model: method.trained?.(loaded.model, config) ?? loaded.model, step };
   }
   const models = await loadOnlineModels(

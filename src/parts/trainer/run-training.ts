@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import { ConfigError, DataError } from '../../core/errors.ts';
 import { createRng } from '../../core/rng.ts';
-import type { EncodeReport, Row } from '../../data/index.ts';
+import { type EncodeReport, type Row, stopIdsOf } from '../../data/index.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { baseNameOf } from '../../models/adapter-folder.ts';
 import type { CausalModel } from '../../models/causal-model.ts';
@@ -13,7 +13,7 @@ import { adam, adamW, type Optimizer, type Range, sgd } from '../../optim/optimi
 import { createSchedule } from '../../optim/schedule.ts';
 import { checkTokenizerFits, loadTokenizer } from '../../tokenizer/index.ts';
 import { columnBucket, stepsPerEpoch } from '../batches.ts';
-import type { TrainMethod } from '../method.ts';
+import type { BuildContext, TrainMethod } from '../method.ts';
 import type { RolloutRecord } from '../rollout/record.ts';
 import { greaterIsBetter } from './best.ts';
 import type { TrainerConfig } from './config.ts';
@@ -25,8 +25,9 @@ import type { MemoryChoice } from './memory.ts';
 import { writeReproducer } from './reproducer.ts';
 import { runCard } from './run-card.ts';
 import { openRunFolder, type RunFolderOptions } from './run-folder.ts';
+import { loadTeacher, type TeacherChoice } from './teacher-fields.ts';
 import { type MetricRecord, type TrainerSettings, train } from './trainer.ts';
-import { fitTraining } from './training-memory.ts';
+import { fitTraining, longestColumns } from './training-memory.ts';
 import { type WatchConfig, watchSettings } from './watch-fields.ts';
 import { createWatchdog } from './watchdog.ts';
 
@@ -80,10 +81,10 @@ export async function runTraining(
     config.output ?? join('runs', `${method.id}-${basename(config.model).replace(/\.bin$/, '')}`);
   const cacheFolder = join(dirname(output), '.cache');
   const inputs = await loadInputs(method, config, observer, cacheFolder);
-  const { loaded, encodeContext, training, evaluation, rows } = inputs;
+  const { loaded, encodeContext, buildContext, training, evaluation, rows } = inputs;
   checkBest(config, evaluation?.examples.length ?? 0);
   // What the settings get wrong shows here, before a folder is made.
-  const step = method.build(config);
+  const step = method.build(config, buildContext);
   const { model, parameters } = loaded;
   const { tokenizer } = encodeContext;
 
@@ -112,6 +113,7 @@ export async function runTraining(
       engine,
       parameters,
       modelConfig: loaded.config,
+      training: training.examples,
       cacheFolder,
       onProgress: (stage: string, done: number, total: number) => observer.stage(stage, done, total),
     };
@@ -123,11 +125,7 @@ export async function runTraining(
     const trainingExamples = await prepare(training.examples);
     const evaluationExamples = await prepare(evaluation?.examples ?? []);
 
-    const longest = trainingExamples.reduce<number>(
-      (most, example) => Math.max(most, step.columns(example)),
-      0,
-    );
-    const fitted = fitTraining(config, loaded, step, longest);
+    const fitted = fitTraining(config, loaded, step, longestColumns(step, trainingExamples));
     if (config.memory !== undefined) noteChoice(fitted, observer);
     const settings = trainerSettings({ ...config, ...fitted }, trainingExamples.length);
     const optimizer = createOptimizer(config, parameters);
@@ -203,8 +201,12 @@ export async function runTraining(
   });
 }
 
-/** The model to train: as loaded, with the method's heads, with its adapter; and the tokenizer. */
-export async function loadTrained(method: TrainMethod, config: TrainerConfig) {
+/** The model to train: as loaded, with the method's heads, with its adapter; the tokenizer; what the step is built with. */
+export async function loadTrained(
+  method: TrainMethod,
+  config: TrainerConfig & Partial<TeacherChoice>,
+  note: (message: string) => void,
+) {
   const source = await loadToTrain(config, method.load);
   const tokenizer = await loadTokenizer(config.tokenizer ?? config.model);
   checkTokenizerFits(tokenizer, {
@@ -212,7 +214,12 @@ export async function loadTrained(method: TrainMethod, config: TrainerConfig) {
     where: config.tokenizer ?? config.model,
   });
   const adapted = method.adapt?.(source, { config, tokenizer }) ?? source;
-  return { source, tokenizer, adapted, loaded: withLora(adapted, config) };
+  const teacher = method.needs.includes('teacher')
+    ? await loadTeacher(config as TrainerConfig & TeacherChoice, source, tokenizer, note)
+    : undefined;
+  const stopIds = stopIdsOf(tokenizer, (config as { readonly stopTokens?: readonly string[] }).stopTokens);
+  const buildContext: BuildContext = { stopIds, ...(teacher && { teacher }) };
+  return { source, tokenizer, adapted, loaded: withLora(adapted, config), buildContext };
 }
 
 /**
@@ -227,7 +234,11 @@ export async function loadInputs(
   observer: RunObserver,
   cacheFolder?: string,
 ) {
-  const { source, tokenizer, adapted, loaded } = await loadTrained(method, config);
+  const { source, tokenizer, adapted, loaded, buildContext } = await loadTrained(
+    method,
+    config,
+    observer.note,
+  );
   if (config.maxLength > source.model.maxPositions) {
     throw new ConfigError({
       where: '--max-length',
@@ -245,14 +256,19 @@ export async function loadInputs(
     config.evaluationData === undefined ? [] : await readHeldOutRows(config.evaluationData, config);
   const split = splitRows(rows, heldOut, config);
   const keeps = cacheFolder !== undefined && rows.length >= cachedRows;
-  const encodeContext = { config, tokenizer, model, ...(keeps ? { encodeFolder: cacheFolder } : {}) };
+  const { teacher } = buildContext;
+  const encodeContext = {
+    ...{ config, tokenizer, model },
+    ...(teacher && { teacher: teacher.model }),
+    ...(keeps ? { encodeFolder: cacheFolder } : {}),
+  };
   const training = method.encode(split.training, encodeContext);
   const evaluation =
     split.evaluation.length === 0 ? undefined : method.encode(split.evaluation, encodeContext);
   for (const encoded of evaluation === undefined ? [training] : [training, evaluation]) {
     noteReport(encoded.report, config.maxLength, observer);
   }
-  return { loaded, reference, encodeContext, training, evaluation, rows: rows.length };
+  return { loaded, reference, encodeContext, buildContext, training, evaluation, rows: rows.length };
 }
 
 /** A roll-back may need the checkpoint before the last. */

@@ -4,6 +4,7 @@ import { columnBucket } from '../batches.ts';
 import type { TrainStep } from '../step/train-step.ts';
 import type { TrainerConfig } from './config.ts';
 import {
+  cacheBytes,
   fitToMemory,
   type MemoryChoice,
   parseBytes,
@@ -27,17 +28,32 @@ export function trainingMemory<E>(
   columns: number,
   { microBatchSize, gradientCheckpointing }: MemoryChoice,
 ) {
+  const samplers = step.sampling?.samplers({ model, parameters }) ?? [];
   return {
-    weights: weightBytes([parameters]),
+    weights: weightBytes([parameters, ...(step.frozen ?? [])]),
     ...trainedBytes(parameters.flat.byteLength, {
       ...config,
       accumulates: microBatchSize < config.batchSize,
+    }),
+    // Samplers keep their caches between batches.
+    ...(samplers.length > 0 && {
+      sampling: samplers.reduce(
+        (total, { model }) => total + cacheBytes(model, config.batchSize, columns),
+        0,
+      ),
     }),
     activations: peakActivationBytes(
       updateProgram(model, step, microBatchSize, columns, gradientCheckpointing),
     ),
   };
 }
+
+/** Columns of the longest example, also once it is sampled. */
+export const longestColumns = <E>({ columns, sampling }: TrainStep<E>, examples: readonly E[]): number =>
+  examples.reduce<number>(
+    (most, example) => Math.max(most, columns(example), sampling?.columns(example) ?? 0),
+    0,
+  );
 
 /**
  * Micro-batch and checkpointing: as configured, or what fits into `--memory`.
