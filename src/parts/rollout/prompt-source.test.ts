@@ -54,6 +54,19 @@ describe('by success', () => {
     expect(curriculum.metrics()['curriculum/learnable']).toBeCloseTo(1 / 3, 1);
   });
 
+  it('moves the rate of a prompt by a share of what was observed, and by nothing where nothing was', () => {
+    const curriculum = source(2);
+    const rates = (): number[] => [...curriculum.state().vectors['rates']!];
+    curriculum.observe(0, []);
+    expect(rates()).toEqual([0.5, 0.5]);
+    // A score of 1 is a success, of 0.9 not: 0.5 + 0.3 · (1/4 − 0.5).
+    curriculum.observe(1, [1, 0.9, 0, -1]);
+    expect(rates()[1]).toBeCloseTo(0.425, 6);
+    expect(curriculum.metrics()['curriculum/success']).toBeCloseTo((0.5 + 0.425) / 2, 6);
+    for (let at = 0; at < 9; at++) curriculum.observe(0, [2]);
+    expect(curriculum.metrics()['curriculum/learnable']).toBe(0.5);
+  });
+
   it('goes on from a stored state, and refuses that of other prompts', () => {
     const [straight, resumed] = [source(), source()];
     for (const prompt of straight.take(5)) straight.observe(prompt, [1, 0, 0]);
