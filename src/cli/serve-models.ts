@@ -2,7 +2,7 @@
 import { ConfigError } from '../core/errors.ts';
 import type { Rng } from '../core/rng.ts';
 import type { Engine } from '../engine/engine.ts';
-import { isLoraModel, type LoadedModel, loadModel } from '../models/index.ts';
+import { isLoraModel, type LoadedModel, loadModel, locateModel, putAdapter } from '../models/index.ts';
 import { mergeLora } from '../models/merge-adapter.ts';
 import { readRewardCard } from '../parts/scorer/reward-card.ts';
 import { type quantizations, quantizeOption } from '../parts/trainer/lora-fields.ts';
@@ -16,6 +16,8 @@ export interface ServeModelsOptions {
   readonly adapters: readonly string[];
   readonly tokenizer?: string | undefined;
   readonly quantize: (typeof quantizations)[number];
+  /** Merge adapters into copies of the weights, rather than keep them apart over the weights of the first model. */
+  readonly mergeAdapters: boolean;
   readonly engine: Engine;
   readonly slots: number;
   readonly queue: number;
@@ -52,27 +54,40 @@ export async function loadServedModels(options: ServeModelsOptions): Promise<Ser
     });
   }
   const served: ServedModel[] = [];
+  const [first] = named;
+  let base: LoadedModel | undefined;
   try {
-    for (const { name, source } of named) await add(name, source);
-    for (const { name, source } of adapters) await add(name, named[0]!.source, source, named[0]!.name);
+    for (const { name, source } of named) {
+      const loaded = await loadModel(source, quantizeOption(options.quantize));
+      base ??= loaded;
+      await add(name, source, merged(loaded));
+    }
+    for (const { name, source } of adapters)
+      await add(name, source, adapterOver(base!, await locateModel(source), options.mergeAdapters), first);
     return served;
   } catch (error) {
     await Promise.all(served.map((model) => model.dispose()));
     throw error;
   }
 
-  async function add(id: string, source: string, adapter?: string, parent?: string): Promise<void> {
-    const loaded = await loadModel(source, { adapter, ...quantizeOption(options.quantize) });
-    const { model, parameters } = merged(loaded);
-    const tokenizer = await loadTokenizer(options.tokenizer ?? source);
-    checkTokenizerFits(tokenizer, { vocabSize: model.vocabSize, where: source });
+  async function add(
+    id: string,
+    source: string,
+    { model, parameters }: Pick<LoadedModel, 'model' | 'parameters'>,
+    parent?: { readonly name: string; readonly source: string },
+  ): Promise<void> {
+    const place = parent?.source ?? source;
+    const tokenizer = await loadTokenizer(options.tokenizer ?? place);
+    checkTokenizerFits(tokenizer, { vocabSize: model.vocabSize, where: place });
     const bytes = Object.values(parameters.arrays()).reduce((total, { byteLength }) => total + byteLength, 0);
-    const card = readRewardCard(adapter ?? source);
+    const card = readRewardCard(source);
+    // Packing would copy the weights that an adapter apart shares.
+    const pack = bytes <= packedBytes && !isLoraModel(model);
     served.push(
       createServedModel({
-        ...{ id, parent, engine, model, parameters, tokenizer, slots, queue, maxTokens, pause },
+        ...{ id, parent: parent?.name, engine, model, parameters, tokenizer, slots, queue, maxTokens, pause },
         ...{ clock, speculate },
-        prepack: prepack === 'auto' ? bytes <= packedBytes : prepack,
+        prepack: prepack === 'auto' ? pack : prepack,
         rng: rng.split(id),
         ...(card === undefined ? {} : { card }),
       }),
@@ -80,7 +95,20 @@ export async function loadServedModels(options: ServeModelsOptions): Promise<Ser
   }
 }
 
-/** An adapter over float32 weights is merged: it then costs nothing per token. Over quantized ones it stays apart. */
+/**
+ * An adapter over a model that is loaded already. Merged it costs nothing per token and the memory of a model; apart it has
+ * the memory of its own matrices, over the weights of the model, and some work per token.
+ */
+export function adapterOver(
+  base: LoadedModel,
+  folder: string,
+  merge: boolean,
+): Pick<LoadedModel, 'model' | 'parameters'> {
+  const adapted = putAdapter(base, folder);
+  return merge ? merged(adapted) : adapted;
+}
+
+/** A model without adapter where it may be: over quantized weights one stays apart. */
 function merged({ model, parameters }: LoadedModel): Pick<LoadedModel, 'model' | 'parameters'> {
   if (!isLoraModel(model) || model.base.parameters.some(({ holds }) => holds !== undefined))
     return { model, parameters };

@@ -35,6 +35,7 @@ const data: Readonly<Record<string, (row: { prompt: string; index: number }) => 
 
 const filesOf = {
   'language modeling or prompt-completion': 'texts',
+  'language modeling, prompt-completion or prompt-only': 'texts',
   'prompt-completion': 'texts',
   preference: 'pairs',
   'unpaired preference or preference': 'marks',

@@ -71,6 +71,7 @@ export const command = defineCommand({
         ...{ engine, models: [source], adapters, tokenizer: settings.tokenizer },
         ...{
           quantize: settings.quantize,
+          mergeAdapters: true,
           slots: 1,
           queue: 0,
           maxTokens: settings.maxTokens,

@@ -17,6 +17,9 @@ const config = z.strictObject({
     adapter: field(z.array(z.string()).default([]), { placeholder: 'name=folder' }).describe(
       'LoRA adapters over the first model, served under their names',
     ),
+    mergeAdapters: field(z.boolean().default(true)).describe(
+      'merge each adapter into a copy of the weights; --no-merge-adapters keeps them apart over one: less memory, more time per token',
+    ),
     tokenizer: field(z.string().optional(), { placeholder: 'folder' }).describe(
       'when it is not beside the models',
     ),
