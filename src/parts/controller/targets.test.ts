@@ -66,8 +66,25 @@ describe('pid', () => {
     expect(controller.value).toBeGreaterThan(0);
   });
 
+  it('goes on from its state, the last error included', () => {
+    const make = (): Controller => pid({ ...common, proportional: 0.1, integral: 0.1, derivative: 0.5 });
+    const [straight, resumed] = [make(), make()];
+    expect(Object.keys(straight.state())).toEqual(['value', 'total']);
+    straight.update(2, 1);
+    resumed.load(straight.state());
+    expect(resumed.value).toBe(straight.value);
+    for (const controller of [straight, resumed]) controller.update(4, 1);
+    // 0.1 · 3 + 0.1 · 4 + 0.5 · 2
+    expect(straight.value).toBeCloseTo(1.7, 12);
+    expect(resumed.value).toBe(straight.value);
+    for (const state of [{}, { value: 1 }, { total: 1 }] as Record<string, number>[])
+      expect(() => make().load(state)).toThrow(/expected a stored value and sum of errors/);
+    expect(() => learningRateByKl({ target: 1 }).load({})).toThrow(/expected a stored factor/);
+  });
+
   it('refuses bounds the wrong way round', () => {
     expect(() => pid({ ...common, min: 3, max: 2 })).toThrow(/min below max/);
+    expect(() => pid({ ...common, min: 3, max: 3 })).toThrow(/min below max/);
     expect(() => pid({ ...common, initial: 11 })).toThrow(/initial between them, .*initial 11/);
     expect(() => pid({ ...common, initial: -1 })).toThrow(/initial -1/);
   });

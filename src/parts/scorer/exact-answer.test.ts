@@ -15,6 +15,7 @@ describe('extractAnswer', () => {
     ['\\boxed{\\{1, 2\\}}', 'any', '\\{1, 2\\}'],
     ['my answer = 5! Or 6', 'any', '5'],
     ['the answer is $ 18 per day', 'stated', '18'],
+    ['the answer is Room 5', 'stated', 'Room 5'],
     ['.5 or 2.5e-1', 'last-number', '2.5e-1'],
     ['no digits here', 'any', 'no digits here'],
     ['  ', 'any', undefined],
@@ -36,6 +37,7 @@ describe('sameAnswer', () => {
     ['\\dfrac{1}{2}', '\\tfrac{2}{4}'],
     ['2.5e-1', '1/4'],
     ['-1/2', '-0.5'],
+    ['1/0.5', '2'],
     ['50%', '50'],
     ['−7', '-7'],
     ['0.1', '.10'],
@@ -49,6 +51,8 @@ describe('sameAnswer', () => {
     ['0.3333', '1/3'],
     ['1/0', '1'],
     ['1/2/3', '1/2'],
+    ['1/x', '1'],
+    ['-', '0'],
     ['0/5', '5/0'],
     ['-7', '7'],
     ['1,00', '100'],
@@ -80,5 +84,7 @@ describe('exact-answer', () => {
       /gsm8k, row 1: expected a column `answer`.*the columns `gold`/,
     );
     expect(await score('5', { gold: 5 }, { optional: true })).toEqual([null]);
+    await expect(score('5', { answer: [] })).rejects.toThrow(/a list of them, received \[\]/);
+    await expect(score('5', { answer: ['5', null] })).rejects.toThrow(/received \["5",null\]/);
   });
 });
