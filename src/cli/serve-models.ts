@@ -34,12 +34,18 @@ export interface ServeModelsOptions {
 /** Weights up to this are packed into the programs: one copy more per batch size that occurs. */
 const packedBytes = 256 * 2 ** 20;
 
+export interface LoadedModels {
+  readonly models: ServedModel[];
+  /** A further adapter over the first model. */
+  readonly openAdapter: (name: string, folder: string) => Promise<ServedModel>;
+}
+
 /**
  * Loads everything that is to be served.
  *
  * @throws ConfigError when two names are equal; CheckpointError when a model cannot be read
  */
-export async function loadServedModels(options: ServeModelsOptions): Promise<ServedModel[]> {
+export async function loadServedModels(options: ServeModelsOptions): Promise<LoadedModels> {
   const { engine, slots, queue, maxTokens, prepack, speculate, rng, pause, clock } = options;
   const named = options.models.map(splitName);
   const adapters = options.adapters.map(splitName);
@@ -60,22 +66,25 @@ export async function loadServedModels(options: ServeModelsOptions): Promise<Ser
     for (const { name, source } of named) {
       const loaded = await loadModel(source, quantizeOption(options.quantize));
       base ??= loaded;
-      await add(name, source, merged(loaded));
+      served.push(await create(name, source, merged(loaded)));
     }
-    for (const { name, source } of adapters)
-      await add(name, source, adapterOver(base!, await locateModel(source), options.mergeAdapters), first);
-    return served;
+    for (const { name, source } of adapters) served.push(await openAdapter(name, await locateModel(source)));
+    return { models: served, openAdapter };
   } catch (error) {
     await Promise.all(served.map((model) => model.dispose()));
     throw error;
   }
 
-  async function add(
+  async function openAdapter(name: string, folder: string): Promise<ServedModel> {
+    return create(name, folder, adapterOver(base!, folder, options.mergeAdapters), first);
+  }
+
+  async function create(
     id: string,
     source: string,
     { model, parameters }: Pick<LoadedModel, 'model' | 'parameters'>,
     parent?: { readonly name: string; readonly source: string },
-  ): Promise<void> {
+  ): Promise<ServedModel> {
     const place = parent?.source ?? source;
     const tokenizer = await loadTokenizer(options.tokenizer ?? place);
     checkTokenizerFits(tokenizer, { vocabSize: model.vocabSize, where: place });
@@ -83,15 +92,13 @@ export async function loadServedModels(options: ServeModelsOptions): Promise<Ser
     const card = readRewardCard(source);
     // Packing would copy the weights that an adapter apart shares.
     const pack = bytes <= packedBytes && !isLoraModel(model);
-    served.push(
-      createServedModel({
-        ...{ id, parent: parent?.name, engine, model, parameters, tokenizer, slots, queue, maxTokens, pause },
-        ...{ clock, speculate },
-        prepack: prepack === 'auto' ? pack : prepack,
-        rng: rng.split(id),
-        ...(card === undefined ? {} : { card }),
-      }),
-    );
+    return createServedModel({
+      ...{ id, parent: parent?.name, engine, model, parameters, tokenizer, slots, queue, maxTokens, pause },
+      ...{ clock, speculate },
+      prepack: prepack === 'auto' ? pack : prepack,
+      rng: rng.split(id),
+      ...(card === undefined ? {} : { card }),
+    });
   }
 }
 
