@@ -19,6 +19,7 @@ import {
   kto,
   onlineDpo,
   orpo,
+  pairRm,
   ppo,
   prm,
   raft,
@@ -140,6 +141,7 @@ const cases: Case[] = [
     step: () => btRm.build(btRm.config.parse({ ...base, centerRewardsCoefficient: 0.1 })),
     examples: rewardPairs,
   },
+  { name: 'pair-rm', score: 1, step: () => pairRm.build(pairRm.config.parse(base)), examples: rewardPairs },
   {
     name: 'regression-rm',
     score: 2,
