@@ -21,21 +21,28 @@ export const tinySettings = {
   ...{ iterations: 30, batchSize: 32, maxNewTokens: 8, schedule: 'constant', learningRate: 0.01 },
 } as const;
 
+/** What a run saves. */
+export interface SavedRun {
+  readonly state: TrainerState;
+  readonly weights: Float32Array;
+}
+
 export interface TinyRunOptions {
   readonly engine: Engine;
   readonly config: OnlineConfig;
   readonly step: OnlineStep;
   readonly score?: ScoreFunction;
   readonly stopAfter?: number;
-  readonly resume?: { readonly state: TrainerState; readonly weights: Float32Array };
+  readonly resume?: SavedRun;
+  readonly onSave?: (saved: SavedRun) => void;
 }
 
-export async function runTiny({ engine, config, step, score, stopAfter, resume }: TinyRunOptions) {
+export async function runTiny({ engine, config, step, score, stopAfter, resume, onSave }: TinyRunOptions) {
   const policy = tinyModel(4);
   const reference = tinyModel(4);
   if (resume !== undefined) policy.parameters.flat.set(resume.weights);
   const records: MetricRecord[] = [];
-  let saved: { state: TrainerState; weights: Float32Array } | undefined;
+  let saved: SavedRun | undefined;
   const result = await runOnline({
     ...{ engine, config, step, policy, reference, prompts, stopIds: new Set([EOS]) },
     scorer: functionScorer('share of token 10', score ?? shareOfGood),
@@ -51,6 +58,7 @@ export async function runTiny({ engine, config, step, score, stopAfter, resume }
           weights: policy.parameters.flat.slice(),
           state: { ...state, optimizer: { ...state.optimizer, moments } },
         };
+        onSave?.(saved);
       },
     },
     ...(resume === undefined ? {} : { resume: resume.state }),

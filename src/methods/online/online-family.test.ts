@@ -1,6 +1,6 @@
 /** REINFORCE++, ReMax and online DPO on the task of the other online methods; dynamic sampling, curriculum and targets. */
 import { afterAll, describe, expect, it } from 'vitest';
-import { lastScores, runTiny, shareOfGood, tinySettings } from '../../../test/support/tiny-online.ts';
+import { lastScores, runTiny, type SavedRun, shareOfGood, tinySettings } from '../../../test/support/tiny-online.ts';
 import { createOrtEngine } from '../../engine/ort/ort-engine.ts';
 import type { ScoreFunction } from '../../parts/scorer/scorer.ts';
 import type { MetricRecord } from '../../parts/trainer/trainer.ts';
@@ -169,4 +169,37 @@ it('grpo with resampling, curriculum and controllers resumes bit for bit', async
   expect(Buffer.from(resumed.weights.slice().buffer)).toEqual(Buffer.from(straight.weights.slice().buffer));
   const apartFromSpeed = ({ eps: _, ...record }: MetricRecord): MetricRecord => record;
   expect(resumed.records.map(apartFromSpeed)).toEqual(straight.records.slice(3).map(apartFromSpeed));
+});
+
+it('a scorer that fails in the middle loses nothing: the run goes on from the iteration before it, bit for bit', async () => {
+  const short = {
+    ...{ iterations: 5, miniBatchSize: 16, completionsPerPrompt: 4, resamplingRounds: 5 },
+    ...{ curriculum: 'success', curriculumSuccess: 0.1 },
+  };
+  const straight = await run('grpo', short);
+  let calls = 0;
+  const failing: ScoreFunction = (item) => {
+    if (++calls > 130) throw new Error('the judge has gone');
+    return shareOfGood(item);
+  };
+  const saved: SavedRun[] = [];
+  await expect(run('grpo', short, { score: failing, onSave: (state) => saved.push(state) })).rejects.toThrow(
+    /the judge has gone/,
+  );
+  expect(saved).toHaveLength(1);
+  const done = saved[0]!.state.step;
+  expect(done).toBeGreaterThan(1);
+  const resumed = await run('grpo', short, { resume: saved[0]! });
+  expect(resumed.records).toHaveLength(5 - done);
+  expect(Buffer.from(resumed.weights.slice().buffer)).toEqual(Buffer.from(straight.weights.slice().buffer));
+
+  // Nothing to save before the first iteration.
+  const first: SavedRun[] = [];
+  const never: ScoreFunction = () => {
+    throw new Error('no judge');
+  };
+  await expect(run('grpo', short, { score: never, onSave: (state) => first.push(state) })).rejects.toThrow(
+    /no judge/,
+  );
+  expect(first).toHaveLength(0);
 });

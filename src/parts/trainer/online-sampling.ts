@@ -109,6 +109,9 @@ function nothingTeaches(iteration: number, groups: number, rounds: number): Data
     where: `iteration ${iteration + 1}`,
     expected: 'a prompt whose completions have different scores',
     received: `${groups} prompts in ${rounds} rounds whose completions all score alike`,
-    fix: 'Use prompts that are neither too easy nor too hard, more completions per prompt, a finer reward, or more rounds',
+    fix:
+      iteration === 0
+        ? 'Use prompts that are neither too easy nor too hard, more completions per prompt, a finer reward, or more rounds'
+        : 'The prompts may be solved: the last checkpoint has what was learned. To go on, use harder prompts, more completions per prompt, a finer reward, or more rounds',
   });
 }

@@ -28,7 +28,7 @@ export interface OnlineParts {
   readonly prompts: PromptSource;
 }
 
-/** The state as of now. Vectors are live. */
+/** The state as of now. Vectors are live, apart from those of the prompts. */
 export function onlineState(
   { critic, optimizer, watch }: Stateful,
   { controls, prompts }: OnlineParts,
@@ -51,7 +51,10 @@ export function onlineState(
       vectors: {
         ...(critic && { [CRITIC_WEIGHTS]: critic.parameters.flat }),
         ...(criticOptimizer && prefixed(CRITIC_MOMENT, criticOptimizer.moments)),
-        ...prefixed(PROMPTS, source.vectors),
+        ...prefixed(
+          PROMPTS,
+          Object.fromEntries(Object.entries(source.vectors).map(([name, data]) => [name, data.slice()])),
+        ),
       },
     },
   };

@@ -1,5 +1,5 @@
 /** The online loop: rollout → score → estimate → updates → controller, again and again. */
-import { DataError } from '../../core/errors.ts';
+import { DataError, NumericError } from '../../core/errors.ts';
 import type { Rng } from '../../core/rng.ts';
 import { mean } from '../../core/statistics.ts';
 import type { Engine } from '../../engine/engine.ts';
@@ -116,7 +116,8 @@ export interface OnlineResult {
  * Random numbers and the choice of prompts depend on (seed, iteration) only, so that a run resumed from a saved state
  * equals one that was never interrupted. Log-probabilities at rollout are the generator's own (it runs the same kernels
  * on the same weights; `sampling/logp_difference` shows the gap), except at a temperature other than 1, where one pass
- * computes them. Completions that cannot be scored are left out of everything that follows.
+ * computes them. Completions that cannot be scored are left out of everything that follows. When sampling or scoring fails, the
+ * state before that iteration is saved.
  *
  * @throws DataError when there are no prompts or no completion of an iteration can be scored; NumericError as `train`
  */
@@ -155,7 +156,12 @@ export async function trainOnline(options: OnlineOptions): Promise<OnlineResult>
       }
       const { iteration } = counters;
       const started = clock();
-      const sampled = await sampleAndScore(options, models, source, iteration);
+      const before = stateNow();
+      const sampled = await sampleAndScore(options, models, source, iteration).catch(async (error: unknown) => {
+        // A reward that is out of reach, prompts that are solved: what was learned until here is not lost.
+        if (iteration > 0 && !(error instanceof NumericError)) await hooks.save?.(before);
+        throw error;
+      });
       hooks.rollouts?.(iteration, sampled.traces, sampled.scores);
       const batch = await readBatch(models, sampled, step, iteration);
       const values = controlValues(parts.controls);
