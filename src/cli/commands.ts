@@ -113,6 +113,13 @@ export const commands: readonly CommandRecord[] = [
     load: async () => trainModule((await import('../methods/reward/bt-rm.ts')).btRm),
   },
   {
+    name: 'pair-rm',
+    summary: 'preference model that reads two completions together and tells which is preferred',
+    group: 'Train',
+    trains: true,
+    load: async () => trainModule((await import('../methods/reward/pair-rm.ts')).pairRm),
+  },
+  {
     name: 'regression-rm',
     summary: 'reward model on ratings of one or more attributes (mean squared error)',
     group: 'Train',

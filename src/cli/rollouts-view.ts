@@ -12,18 +12,32 @@ const number = (value: number | null | undefined, digits = 3): string =>
 export const rolloutId = ({ step, sample }: Pick<RolloutSummary, 'step' | 'sample'>): string =>
   `${step}:${sample}`;
 
+/** Columns that a narrow terminal does without, the first of them first. */
+const dispensable = ['kl', 'flags', 'tokens', 'reward'];
+/** Least room for prompt and completion together, characters. */
+const leastRoom = 24;
+
 /** A line per rollout; prompt and completion share what is left of the width. */
 export function renderRollouts(rollouts: readonly RolloutSummary[], width: number): string {
-  const head = ['id', 'score', 'reward', 'advantage', 'kl', 'tokens', 'flags'];
-  const cells = rollouts.map((rollout) => [
-    rolloutId(rollout),
-    ...[rollout.score, rollout.reward, rollout.advantage, rollout.kl, rollout.tokens].map((x) => number(x)),
-    rollout.flags.join(','),
+  const columns = new Map<string, (rollout: RolloutSummary) => string>([
+    ['id', rolloutId],
+    ['score', ({ score }) => number(score)],
+    ['reward', ({ reward }) => number(reward)],
+    ['advantage', ({ advantage }) => number(advantage)],
+    ['kl', ({ kl }) => number(kl)],
+    ['tokens', ({ tokens }) => number(tokens)],
+    ['flags', ({ flags }) => flags.join(',')],
   ]);
-  const used = formatTable([head, ...cells])
-    .split('\n')
-    .reduce((most, line) => Math.max(most, line.length), 0);
-  const room = Math.max(24, width - used - 4);
+  const rows = (): string[][] =>
+    rollouts.map((rollout) => [...columns.values()].map((cell) => cell(rollout)));
+  const left = (): number =>
+    formatTable([[...columns.keys()], ...rows()])
+      .split('\n')
+      .reduce((least, line) => Math.min(least, width - line.length - 4), width);
+  for (const name of dispensable) if (left() < leastRoom) columns.delete(name);
+  const room = Math.max(leastRoom, left());
+  const head = [...columns.keys()];
+  const cells = rows();
   const promptRoom = Math.min(
     Math.floor(room / 3),
     Math.max(6, ...rollouts.map(({ prompt }) => prompt.length)),
@@ -129,6 +143,7 @@ const largestOf = (list: readonly number[]): number =>
 function legend(advantages: readonly number[] | undefined, colors: Colors): string {
   if (advantages === undefined) return colors.dim('no advantages');
   const largest = largestOf(advantages);
+  if (largest === 0) return colors.dim('advantage 0 at every token');
   const sample = [-1, -0.5, -0.1, 0, 0.1, 0.5, 1].map((share) =>
     paintFor(share * largest, largest, colors)(number(share * largest)),
   );

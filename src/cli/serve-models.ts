@@ -2,7 +2,7 @@
 import { ConfigError } from '../core/errors.ts';
 import type { Rng } from '../core/rng.ts';
 import type { Engine } from '../engine/engine.ts';
-import { isLoraModel, type LoadedModel, loadModel } from '../models/index.ts';
+import { isLoraModel, type LoadedModel, loadModel, locateModel, putAdapter } from '../models/index.ts';
 import { mergeLora } from '../models/merge-adapter.ts';
 import { readRewardCard } from '../parts/scorer/reward-card.ts';
 import { type quantizations, quantizeOption } from '../parts/trainer/lora-fields.ts';
@@ -16,6 +16,8 @@ export interface ServeModelsOptions {
   readonly adapters: readonly string[];
   readonly tokenizer?: string | undefined;
   readonly quantize: (typeof quantizations)[number];
+  /** Merge adapters into copies of the weights, rather than keep them apart over the weights of the first model. */
+  readonly mergeAdapters: boolean;
   readonly engine: Engine;
   readonly slots: number;
   readonly queue: number;
@@ -32,12 +34,18 @@ export interface ServeModelsOptions {
 /** Weights up to this are packed into the programs: one copy more per batch size that occurs. */
 const packedBytes = 256 * 2 ** 20;
 
+export interface LoadedModels {
+  readonly models: ServedModel[];
+  /** A further adapter over the first model. */
+  readonly openAdapter: (name: string, folder: string) => Promise<ServedModel>;
+}
+
 /**
  * Loads everything that is to be served.
  *
  * @throws ConfigError when two names are equal; CheckpointError when a model cannot be read
  */
-export async function loadServedModels(options: ServeModelsOptions): Promise<ServedModel[]> {
+export async function loadServedModels(options: ServeModelsOptions): Promise<LoadedModels> {
   const { engine, slots, queue, maxTokens, prepack, speculate, rng, pause, clock } = options;
   const named = options.models.map(splitName);
   const adapters = options.adapters.map(splitName);
@@ -52,35 +60,62 @@ export async function loadServedModels(options: ServeModelsOptions): Promise<Ser
     });
   }
   const served: ServedModel[] = [];
+  const [first] = named;
+  let base: LoadedModel | undefined;
   try {
-    for (const { name, source } of named) await add(name, source);
-    for (const { name, source } of adapters) await add(name, named[0]!.source, source, named[0]!.name);
-    return served;
+    for (const { name, source } of named) {
+      const loaded = await loadModel(source, quantizeOption(options.quantize));
+      base ??= loaded;
+      served.push(await create(name, source, merged(loaded)));
+    }
+    for (const { name, source } of adapters) served.push(await openAdapter(name, await locateModel(source)));
+    return { models: served, openAdapter };
   } catch (error) {
     await Promise.all(served.map((model) => model.dispose()));
     throw error;
   }
 
-  async function add(id: string, source: string, adapter?: string, parent?: string): Promise<void> {
-    const loaded = await loadModel(source, { adapter, ...quantizeOption(options.quantize) });
-    const { model, parameters } = merged(loaded);
-    const tokenizer = await loadTokenizer(options.tokenizer ?? source);
-    checkTokenizerFits(tokenizer, { vocabSize: model.vocabSize, where: source });
+  async function openAdapter(name: string, folder: string): Promise<ServedModel> {
+    return create(name, folder, adapterOver(base!, folder, options.mergeAdapters), first);
+  }
+
+  async function create(
+    id: string,
+    source: string,
+    { model, parameters }: Pick<LoadedModel, 'model' | 'parameters'>,
+    parent?: { readonly name: string; readonly source: string },
+  ): Promise<ServedModel> {
+    const place = parent?.source ?? source;
+    const tokenizer = await loadTokenizer(options.tokenizer ?? place);
+    checkTokenizerFits(tokenizer, { vocabSize: model.vocabSize, where: place });
     const bytes = Object.values(parameters.arrays()).reduce((total, { byteLength }) => total + byteLength, 0);
-    const card = readRewardCard(adapter ?? source);
-    served.push(
-      createServedModel({
-        ...{ id, parent, engine, model, parameters, tokenizer, slots, queue, maxTokens, pause },
-        ...{ clock, speculate },
-        prepack: prepack === 'auto' ? bytes <= packedBytes : prepack,
-        rng: rng.split(id),
-        ...(card === undefined ? {} : { card }),
-      }),
-    );
+    const card = readRewardCard(source);
+    // Packing would copy the weights that an adapter apart shares.
+    const pack = bytes <= packedBytes && !isLoraModel(model);
+    return createServedModel({
+      ...{ id, parent: parent?.name, engine, model, parameters, tokenizer, slots, queue, maxTokens, pause },
+      ...{ clock, speculate },
+      prepack: prepack === 'auto' ? pack : prepack,
+      rng: rng.split(id),
+      ...(card === undefined ? {} : { card }),
+    });
   }
 }
 
-/** An adapter over float32 weights is merged: it then costs nothing per token. Over quantized ones it stays apart. */
+/**
+ * An adapter over a model that is loaded already. Merged it costs nothing per token and the memory of a model; apart it has
+ * the memory of its own matrices, over the weights of the model, and some work per token.
+ */
+export function adapterOver(
+  base: LoadedModel,
+  folder: string,
+  merge: boolean,
+): Pick<LoadedModel, 'model' | 'parameters'> {
+  const adapted = putAdapter(base, folder);
+  return merge ? merged(adapted) : adapted;
+}
+
+/** A model without adapter where it may be: over quantized weights one stays apart. */
 function merged({ model, parameters }: LoadedModel): Pick<LoadedModel, 'model' | 'parameters'> {
   if (!isLoraModel(model) || model.base.parameters.some(({ holds }) => holds !== undefined))
     return { model, parameters };

@@ -19,6 +19,12 @@ describe('calibration', () => {
     const { bins } = calibration([0.1 + 0.2 + 0.3, 0.6], [1, 1], { bins: 5 });
     expect(bins[0]!.count).toBe(2);
   });
+  it('takes 0 and 1, and leaves empty bins out of the error', () => {
+    // 1 right and 0 right: both in the last bin of ten, at confidence 1.
+    expect(calibration([1, 0], [1, 0])).toMatchObject({ ece: 0, brier: 0, nll: 0 });
+    // Confidence 0.95, half of them right, in the last bin; the others are empty.
+    expect(calibration([0.95, 0.05], [1, 1]).ece).toBeCloseTo(0.45, 12);
+  });
   it('goes to 0 for predictions that come true as often as they say', () => {
     const rng = createRng(3);
     const probabilities = Array.from({ length: 40_000 }, (_, i) => rng.uniform(i, 0));

@@ -12,5 +12,7 @@ it('pearson and spearman are as derived by hand', () => {
 it('there is no correlation with equal numbers or fewer than two, and lists of other lengths are refused', () => {
   expect(pearson([1, 1, 1], [1, 2, 3])).toBeUndefined();
   expect(pearson([1], [2])).toBeUndefined();
+  expect(pearson([], [])).toBeUndefined();
+  expect(pearson([1, 2], [5, 3])).toBeCloseTo(-1, 12);
   expect(() => pearson([1, 2], [1])).toThrow(/expected 2 numbers, received 1/);
 });

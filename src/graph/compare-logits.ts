@@ -72,7 +72,7 @@ export function compareLogits<K extends string = never>(
     start: index * chunk,
     end: Math.min((index + 1) * chunk, N),
   }));
-  const [hidden2, head2] = [stopGradient(second.hidden), stopGradient(second.head)];
+  const { hidden: hidden2, head: head2 } = second;
   /** A chunk of the first model's states with the logits of both, not computed before `done` are. */
   const logitsAt = (
     [hidden1, head1]: readonly [Tensor, Tensor],

@@ -12,6 +12,7 @@ export { kto } from './preference/kto.ts';
 export { orpo } from './preference/orpo.ts';
 export { simpo } from './preference/simpo.ts';
 export { btRm } from './reward/bt-rm.ts';
+export { pairRm } from './reward/pair-rm.ts';
 export { prm } from './reward/prm.ts';
 export { regressionRm } from './reward/regression-rm.ts';
 export { gkd } from './supervised/gkd.ts';

@@ -51,6 +51,27 @@ export const papers: readonly Paper[] = [
     methods: ['dpo'],
   },
   {
+    id: 'rlhf-workflow',
+    title: 'RLHF Workflow: From Reward Modeling to Online RLHF',
+    authors: 'Dong et al.',
+    year: 2024,
+    arxiv: '2405.07863',
+    field: 'policy',
+    claim:
+      'pairs of the policy’s own completions, ordered by a model of preferences, teach more than those of a data set',
+    methods: ['online-dpo', 'pair-rm'],
+  },
+  {
+    id: 'pairrm',
+    title: 'LLM-Blender: Ensembling Large Language Models with Pairwise Ranking and Generative Fusion',
+    authors: 'Jiang et al.',
+    year: 2023,
+    arxiv: '2306.02561',
+    field: 'reward',
+    claim: 'a model that reads two completions together ranks them better than one that scores each alone',
+    methods: ['pair-rm'],
+  },
+  {
     id: 'kto',
     title: 'KTO: Model Alignment as Prospect Theoretic Optimization',
     authors: 'Ethayarajh et al.',

@@ -104,7 +104,13 @@ function labelsOf({ parameters }: CausalModel): string[] {
   return Array.from({ length: outputs }, (_, index) => `LABEL_${index}`);
 }
 
-function putAdapter(base: LoadedModel, folder: string): LoadedModel {
+/**
+ * An adapter over a loaded model, whose weights it shares.
+ *
+ * @param folder in PEFT's layout
+ * @throws ConfigError when the model has one; CheckpointError when the adapter does not fit it
+ */
+export function putAdapter(base: LoadedModel, folder: string): LoadedModel {
   if (isLoraModel(base.model)) {
     throw new ConfigError({
       where: `adapter ${folder}`,

@@ -37,6 +37,7 @@ export * from './scorer/code-tests.ts';
 export * from './scorer/exact-answer.ts';
 export * from './scorer/implicit-reward.ts';
 export * from './scorer/open-reward-model.ts';
+export * from './scorer/pair-scorer.ts';
 export * from './scorer/process-scorer.ts';
 export * from './scorer/reward-card.ts';
 export * from './scorer/reward-function.ts';

@@ -75,6 +75,7 @@ export interface TrainMethod<S extends ConfigSchema = ConfigSchema, E = unknown>
   /** The row type it learns from, as TRL names it. */
   readonly data:
     | 'language modeling or prompt-completion'
+    | 'language modeling, prompt-completion or prompt-only'
     | 'prompt-completion'
     | 'preference'
     | 'unpaired preference or preference'

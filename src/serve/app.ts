@@ -5,6 +5,7 @@ import type { z } from 'zod';
 import { type Call, chatCompletions, completions } from './completions.ts';
 import { embeddings, scores } from './embed-and-score.ts';
 import { ApiError, errorResponse, invalid, toApiError } from './errors.ts';
+import { type AdapterSource, createAdapterManager, loadSchema, unloadSchema } from './manage-adapters.ts';
 import { createMetrics } from './metrics.ts';
 import { chatSchema, completionSchema, embeddingSchema, parseBody, scoreSchema } from './schemas.ts';
 import type { ServedModel } from './served-model.ts';
@@ -13,6 +14,8 @@ export interface AppOptions {
   readonly models: readonly ServedModel[];
   /** Clients must send it as `Authorization: Bearer …`; none is asked for when left out. */
   readonly apiKey?: string | undefined;
+  /** Where clients may load adapters from; nowhere when left out. */
+  readonly adapters?: AdapterSource | undefined;
   /** Largest body, bytes. */
   readonly maxBodyBytes: number;
   /** Requests answered at a time; beyond, 429. */
@@ -58,6 +61,9 @@ export function createApp(options: AppOptions): App {
   const created = Math.floor(now() / 1000);
   const keyHash = options.apiKey === undefined ? undefined : sha256(options.apiKey);
   const aborts = new Set<AbortController>();
+  /** Requests under way by model, and models that wait for theirs to end. */
+  const asked = new Map<ServedModel, number>();
+  const leaving = new Set<ServedModel>();
   let requestNumber = 0;
   let closing = false;
   let idle: (() => void) | undefined;
@@ -152,6 +158,19 @@ export function createApp(options: AppOptions): App {
   );
   app.get('/v1/models/:id{.+}', (c) => done(c, Response.json(describe(findModel(c.req.param('id'))))));
 
+  function count(model: ServedModel, more: 1 | -1): void {
+    asked.set(model, (asked.get(model) ?? 0) + more);
+    freeIdle(model);
+  }
+  function freeIdle(model: ServedModel): void {
+    if (closing || !leaving.has(model) || (asked.get(model) ?? 0) > 0) return;
+    leaving.delete(model);
+    asked.delete(model);
+    model.dispose().catch((error: unknown) => {
+      log({ id: '', method: 'unload', path: model.id, status: 500, ms: 0, error });
+    });
+  }
+
   function findModel(id: string): ServedModel {
     const model = models.get(id);
     if (model !== undefined) return model;
@@ -187,19 +206,23 @@ export function createApp(options: AppOptions): App {
         controller.abort();
       };
       const start = clock();
+      let model: ServedModel | undefined;
       let open = true;
       const end = (status: number, error?: unknown): void => {
         if (!open) return;
         open = false;
         gone.removeEventListener('abort', leave);
         aborts.delete(controller);
+        if (model !== undefined) count(model, -1);
         c.get('end')(status, error);
       };
       gone.addEventListener('abort', leave);
       let failure: unknown;
       try {
         const body = parseBody(schema, parseJson(await readBody(c.req.raw, options.maxBodyBytes)));
-        const model = findModel(body.model);
+        model = findModel(body.model);
+        const { id } = model;
+        count(model, 1);
         return await handle(body, {
           model,
           requestId: c.get('requestId'),
@@ -207,8 +230,8 @@ export function createApp(options: AppOptions): App {
           created: Math.floor(now() / 1000),
           signal: controller.signal,
           headers: { 'x-request-id': c.get('requestId') },
-          onTokens: (kind, count) => metrics.tokens.inc({ model: model.id, kind }, count),
-          onFirstToken: () => metrics.firstToken.observe({ model: model.id }, (clock() - start) / 1000),
+          onTokens: (kind, tokens) => metrics.tokens.inc({ model: id, kind }, tokens),
+          onFirstToken: () => metrics.firstToken.observe({ model: id }, (clock() - start) / 1000),
           onError: (error) => {
             failure = error;
           },
@@ -229,11 +252,28 @@ export function createApp(options: AppOptions): App {
       });
     });
   }
-  const routes = new Set(['/health', '/metrics', '/v1/models']);
+  const routes = new Set([
+    ...['/health', '/metrics', '/v1/models'],
+    ...['/v1/load_lora_adapter', '/v1/unload_lora_adapter'],
+  ]);
   post('/v1/chat/completions', chatSchema, chatCompletions);
   post('/v1/completions', completionSchema, completions);
   post('/v1/embeddings', embeddingSchema, embeddings);
   post('/v1/score', scoreSchema, scores);
+  if (options.adapters !== undefined) {
+    const manager = createAdapterManager(models, options.adapters, (model) => {
+      leaving.add(model);
+      freeIdle(model);
+    });
+    const read = async <S extends z.ZodType>(c: Context<Variables>, schema: S): Promise<z.output<S>> =>
+      parseBody(schema, parseJson(await readBody(c.req.raw, options.maxBodyBytes)));
+    app.post('/v1/load_lora_adapter', async (c) =>
+      done(c, Response.json(describe(await manager.load(await read(c, loadSchema))))),
+    );
+    app.post('/v1/unload_lora_adapter', async (c) =>
+      done(c, Response.json(describe(manager.unload(await read(c, unloadSchema))))),
+    );
+  }
 
   return {
     fetch: (request) => app.fetch(request),
@@ -247,7 +287,7 @@ export function createApp(options: AppOptions): App {
       });
       if (aborts.size > 0) await Promise.race([empty, deadline]);
       for (const controller of aborts) controller.abort();
-      await Promise.all(options.models.map((model) => model.dispose()));
+      await Promise.all([...models.values(), ...leaving].map((model) => model.dispose()));
     },
   };
 }

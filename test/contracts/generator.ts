@@ -112,6 +112,7 @@ export function generatorContract({ create, logProbs, decode, prompts, vocabSize
     let counted = 0;
     const ends: number[] = [];
     const whole = new Map<number, readonly Completion[]>();
+    let telling = false;
     const made = await generate({
       onToken: ({ promptIndex, id, finish }) => {
         seen.set(promptIndex, [...(seen.get(promptIndex) ?? []), id]);
@@ -120,8 +121,13 @@ export function generatorContract({ create, logProbs, decode, prompts, vocabSize
       onTokens: (count) => {
         counted += count;
       },
-      onCompletions: (promptIndex, completions) => {
+      onCompletions: async (promptIndex, completions) => {
+        // What is awaited is not called again meanwhile.
+        expect(telling).toBe(false);
+        telling = true;
+        await new Promise((resolve) => setTimeout(resolve, 5));
         whole.set(promptIndex, completions);
+        telling = false;
       },
     });
     expect(prompts.map((_, index) => whole.get(index)?.[0])).toEqual(made);

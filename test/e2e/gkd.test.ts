@@ -72,6 +72,32 @@ describe('heed gkd', () => {
     expect(records('4bit')[0]!['eval_loss']).not.toBe(records('none')[0]!['eval_loss']);
   });
 
+  it('learns from prompts alone where somebody samples, and says so where nobody does', async () => {
+    writeFileSync(
+      at('prompts.jsonl'),
+      Array.from({ length: 8 }, (_, i) => `{"prompt":"say ${i}:"}\n`).join(''),
+    );
+    const prompts = (output: string, ...more: string[]): string[] => {
+      const argv = gkd('teacher', output, ...more);
+      return argv.with(argv.indexOf('--data') + 1, at('prompts.jsonl'));
+    };
+    const held = ['--evaluation-data', at('rows.jsonl'), '--evaluation-share', '0'];
+    expect((await runHeed(prompts('alone', '--lambda', '0', '--seq-kd', ...held))).code).toBe(0);
+    const step = records('alone').find((record) => record['sampling/teacher_share'] !== undefined)!;
+    expect(step['sampling/teacher_share']).toBe(1);
+    expect(step['completions/mean_length']).toBeGreaterThan(0);
+    const mixed = await runHeed(prompts('bad', '--lambda', '0.5', ...held));
+    expect(mixed.stderr).toMatch(
+      /row 1: expected a completion: with lambda below 1.*--lambda 1, or --seq-kd/,
+    );
+    expect(mixed.code).toBe(2);
+    // A quarter of the prompts is held out: there is nothing to predict.
+    const blind = await runHeed(prompts('blind', '--lambda', '1'));
+    expect(blind.stderr).toMatch(
+      /evaluation: expected held-out rows with something to predict, received 2 without/,
+    );
+  });
+
   it('trains an adapter alone where asked to', async () => {
     const run = await runHeed(gkd('teacher', 'lora', '--lora', '--max-steps', '2'));
     expect(run.code).toBe(0);

@@ -120,6 +120,49 @@ describe('the openai client', () => {
     await idle();
   });
 
+  it('scores, asks for JSON, and searches with what it lets through of other fields', async () => {
+    const input = [{ prompt: 'Nobody', completion: ' counts' }];
+    const scored = await client.post<{ data: { score: number }[] }>('/score', {
+      body: { model: 'tiny-reward', input },
+    });
+    expect(Number.isFinite(scored.data[0]!.score)).toBe(true);
+    const bias = [...'"}:'].map((char) => [server.tokenizer.encode(char, { continuation: true })[0]!, 5]);
+    const spoken = await client.chat.completions.create({
+      ...{ ...chat, max_completion_tokens: 60, response_format: { type: 'json_object' } },
+      logit_bias: Object.fromEntries(bias),
+    });
+    expect(spoken.choices[0]!.finish_reason).toBe('stop');
+    expect(JSON.parse(spoken.choices[0]!.message.content!)).toEqual(expect.any(Object));
+    const searched = await client.completions.create({
+      ...{ model: 'tiny', prompt: 'The', max_tokens: 4, n: 2, best_of: 3 },
+      ...{ use_beam_search: true, return_token_ids: true },
+    } as OpenAI.CompletionCreateParamsNonStreaming);
+    const scores = searched.choices.map((choice) => (choice as unknown as { beam_score: number }).beam_score);
+    expect(scores[0]).toBeGreaterThan(scores[1]!);
+  });
+
+  it('waits as long as 429 says, and is answered in the end', async () => {
+    const long = { ...chat, max_completion_tokens: 60, logit_bias: { [server.tokenizer.eosId!]: -100 } };
+    const filling = Array.from({ length: 4 }, () => client.chat.completions.create(long));
+    while (server.text.session!.active + server.text.session!.waiting < 4) await yieldToEvents();
+    const refused = await client.chat.completions.create(long).catch((error: unknown) => error);
+    expect(refused).toBeInstanceOf(OpenAI.RateLimitError);
+    const headers = (refused as InstanceType<typeof OpenAI.RateLimitError>).headers!;
+    expect(Number(headers.get('retry-after'))).toBeGreaterThanOrEqual(1);
+    const patient = new OpenAI({ baseURL: `${listening.url}/v1`, apiKey: 'a secret', maxRetries: 5 });
+    expect((await patient.chat.completions.create(long)).choices).toHaveLength(1);
+    await Promise.all(filling);
+    await idle();
+  });
+
+  it('asks for health without a key, and reads a stream that ends in [DONE]', async () => {
+    expect(await (await fetch(`${listening.url}/health`)).json()).toEqual({ status: 'ok' });
+    const response = await client.completions
+      .create({ model: 'tiny', prompt: 'The', max_tokens: 3, stream: true })
+      .asResponse();
+    expect((await response.text()).endsWith('data: [DONE]\n\n')).toBe(true);
+  });
+
   it('is told by 503 when the server shuts down', async () => {
     const other = tinyServer(engine);
     const port = await listen(other.app, { host: '127.0.0.1', port: 0 });

@@ -14,7 +14,8 @@ export function localChatModel(model: ServedModel): ChatModel {
       const choices = startChoices({
         model,
         prompts: [prompt],
-        body: { model: model.id, temperature, top_p: topP, top_k: topK, seed },
+        // `stream`: text comes with its tokens instead of at the end.
+        body: { model: model.id, stream: true, temperature, top_p: topP, top_k: topK, seed },
         ...{ n: 1, maxNewTokens, topLogProbs: 0, requestNumber: 0 },
         onPiece: ({ text }) => {
           tokens++;

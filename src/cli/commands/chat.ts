@@ -67,10 +67,11 @@ export const command = defineCommand({
       const source = named === undefined ? name : `${named.name}=${named.source}`;
       const first = named !== undefined && named === given[0];
       const adapters = first && settings.adapter !== undefined ? [`adapter=${settings.adapter}`] : [];
-      const models = await loadServedModels({
+      const { models } = await loadServedModels({
         ...{ engine, models: [source], adapters, tokenizer: settings.tokenizer },
         ...{
           quantize: settings.quantize,
+          mergeAdapters: true,
           slots: 1,
           queue: 0,
           maxTokens: settings.maxTokens,

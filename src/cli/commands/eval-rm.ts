@@ -79,11 +79,13 @@ export const command = defineCommand({
     const loaded = await loadModel(settings.model);
     const tokenizer = await loadTokenizer(settings.tokenizer ?? settings.model);
     const encoder = createEncoder(tokenizer, {});
-    const itemOf = (example: EncodedExample): ScoreItem => {
+    const itemOf = (example: EncodedExample, side: number): ScoreItem => {
       const { ids, promptLength } = upToStop(example);
       const [promptIds, completionIds] = [ids.subarray(0, promptLength), ids.subarray(promptLength)];
       const text = (part: Int32Array): string => tokenizer.decode(Array.from(part));
-      return { promptIds, completionIds, prompt: text(promptIds), completion: text(completionIds) };
+      const texts = { prompt: text(promptIds), completion: text(completionIds) };
+      // The two sides of a row stand next to each other.
+      return { ...texts, promptIds, completionIds, group: side >> 1 };
     };
     const encode = (row: Row) => ({ ...encoder.preference(row), row });
     const { examples, report } = encodeRows(rows, encode, { refused: settings.refused });

@@ -314,6 +314,10 @@ describe('heed generate', () => {
     for (const text of texts.slice(6, 9)) expect(text).toMatch(/^[1-9][0-9]$/);
     for (const text of texts.slice(9, 12)) expect(text).toMatch(/^(yes|no){2}$/);
     for (const text of texts.slice(12)) expect(text).toMatch(/^\{["}\s]/);
+    const some = write('some.jsonl', [{ prompt: 'a', sampling: { choice: ['The cat'] } }, { prompt: 'b' }]);
+    expect((await generate(['--data', some, '--output', at('some-out.jsonl')])).code).toBe(0);
+    const [first, second] = linesOf(at('some-out.jsonl'));
+    expect([first!.completion, second!.completion === 'The cat']).toEqual(['The cat', false]);
     const both = await generate(['a', '--regex', 'a', '--choice', 'b']);
     expect([both.code, both.stderr]).toEqual([
       2,

@@ -3,31 +3,30 @@ import { z } from 'zod';
 import { field, section } from '../../core/config.ts';
 import { ConfigError, DataError } from '../../core/errors.ts';
 import { createRng } from '../../core/rng.ts';
-import { contentHash, createEncoder, loadRows, type Row, toRows } from '../../data/index.ts';
+import { contentHash, loadRows, type Row, toRows } from '../../data/index.ts';
 import { createEngine } from '../../engine/create-engine.ts';
 import type { Engine } from '../../engine/engine.ts';
-import { fingerprint } from '../../generate/fingerprint.ts';
-import { type BeamOptions, createGenerator, textConstraints } from '../../generate/index.ts';
-import { type LoadedModel, loadModel } from '../../models/index.ts';
+import type { BeamOptions, Generator } from '../../generate/index.ts';
+import { loadModel } from '../../models/index.ts';
 import { openRewardModel } from '../../parts/scorer/open-reward-model.ts';
 import { readRewardCard } from '../../parts/scorer/reward-card.ts';
 import type { Scorer } from '../../parts/scorer/scorer.ts';
-import { quantizations, quantizeOption } from '../../parts/trainer/lora-fields.ts';
-import { checkTokenizerFits, loadTokenizer, type Tokenizer } from '../../tokenizer/index.ts';
+import { quantizations } from '../../parts/trainer/lora-fields.ts';
+import { openRewards, rewardSources } from '../../parts/trainer/reward-fields.ts';
+import { checkTokenizerFits, type Tokenizer } from '../../tokenizer/index.ts';
 import { defineCommand } from '../command.ts';
 import { formatNumber } from '../format.ts';
 import { completeJobs, type Job, sampleCounts } from '../generate/completions.ts';
+import { createJobs, samplingOf } from '../generate/jobs.ts';
 import { openResults, partialName, type ResultFile, type ResultRecord } from '../generate/result-file.ts';
-import {
-  rowOptions,
-  rowSettings,
-  type SamplingSettings,
-  samplingFields,
-} from '../generate/sampling-fields.ts';
+import { samplingFields } from '../generate/sampling-fields.ts';
+import { type CompletionSource, loadSource } from '../generate/source.ts';
 
 const config = z.strictObject({
   ...section('Model and prompts', {
-    model: field(z.string(), { placeholder: 'folder' }).describe('Hugging Face folder or llama2.c .bin file'),
+    model: field(z.string(), { placeholder: 'folder' }).describe(
+      'Hugging Face folder or llama2.c .bin file; with --server, the name of the model there',
+    ),
     adapter: field(z.string().optional(), { placeholder: 'folder' }).describe(
       'LoRA adapter in PEFT’s layout to put over the model; a folder of an adapter may also stand as the model',
     ),
@@ -54,7 +53,7 @@ const config = z.strictObject({
       'make this many completions per prompt and keep the best n: by mean log-probability, or by --reward; default n',
     ),
     reward: field(z.string().optional(), { placeholder: 'folder' }).describe(
-      'reward model that scores the completions',
+      'reward model that scores the completions: a folder, one of a server (http://localhost:8000/v1#name), or another reward as in training',
     ),
     logprobs: field(z.int().min(0).max(1000).optional()).describe(
       'also write the likeliest tokens in each place, this many, and the entropy there',
@@ -80,6 +79,19 @@ const config = z.strictObject({
       'smaller model with the same tokenizer that guesses; default: what prompt and completion say already',
     ),
   }),
+  ...section('A server elsewhere', {
+    server: field(z.string().optional(), { placeholder: 'address' }).describe(
+      'OpenAI-compatible server that makes the tokens, up to and with /v1 (heed serve, vLLM, llama.cpp); needs --tokenizer',
+    ),
+    concurrency: field(z.int().positive().default(8)).describe('requests at a time'),
+    timeout: field(z.number().positive().default(120)).describe('seconds that one request may take'),
+    retries: field(z.int().min(0).default(5)).describe(
+      'further requests after one that failed in passing, each later than the last',
+    ),
+    apiKeyVariable: field(z.string().default('OPENAI_API_KEY')).describe(
+      'environment variable with the key; none is sent without',
+    ),
+  }),
   ...section('Run', {
     batchSize: field(z.int().positive().default(32)).describe('completions decoded together'),
     seed: field(z.int().min(0).default(0)).describe('seed of the draws'),
@@ -101,29 +113,24 @@ export const command = defineCommand({
     'generate --model runs/sft/model "Colors:" --stop \'["\\n\\n", "User:"]\' --logprobs 5',
     'generate --model runs/sft/model "Sentiment:" --choice \'[" good", " bad"]\'',
     'generate --model runs/sft/model "A recipe:" --json-schema recipe.json',
+    'generate --server http://gpu:8000/v1 --model policy --tokenizer runs/sft/model --data prompts.jsonl --output out.jsonl',
   ],
-  async run(settings, { output, progress, clock, interruptible }) {
+  async run(settings, { output, progress, clock, env, interruptible }) {
     checkUse(settings);
     const { keep, samples } = sampleCounts(settings);
-    const loaded = await loadModel(settings.model, {
-      adapter: settings.adapter,
-      ...quantizeOption(settings.quantize),
-    });
-    const tokenizer = await loadTokenizer(settings.tokenizer ?? settings.model);
-    checkTokenizerFits(tokenizer, { vocabSize: loaded.model.vocabSize, where: settings.model });
-    const draft = settings.draft === undefined ? undefined : await loadModel(settings.draft);
-    const jobs = createJobs(await readPrompts(settings), settings, loaded, tokenizer);
-
+    const source = await loadSource(settings, env);
+    const { tokenizer } = source;
+    const jobs = createJobs(await readPrompts(settings), settings, source);
     const engine = await createEngine(settings.threads === undefined ? {} : { threads: settings.threads });
-    const generator = createGenerator({ engine, ...loaded, clock, draft, frozen: true });
+    let generator: Generator | undefined;
     let scorer: Scorer | undefined;
     let results: ResultFile | undefined;
     try {
-      scorer = await loadScorer(settings, engine, tokenizer);
+      scorer = await loadScorer(settings, engine, tokenizer, env);
       if (settings.output !== undefined) {
         results = await openResults({
           path: settings.output,
-          run: runOf(settings, jobs, loaded),
+          run: runOf(settings, jobs, source),
           prompts: jobs.length,
           lines: keep,
           resume: settings.resume,
@@ -132,6 +139,7 @@ export const command = defineCommand({
       }
       const done = results?.done ?? new Set<number>();
       const signal = interruptible('saving what is done; press Ctrl-C again to stop at once');
+      generator = source.open({ engine, clock, signal });
       const stage = progress.start('generate', { unit: 'prompts', total: jobs.length, from: done.size });
       const begin = clock();
       let tokens = 0;
@@ -195,7 +203,7 @@ export const command = defineCommand({
     } finally {
       await results?.close();
       scorer?.dispose();
-      generator.dispose();
+      generator?.dispose();
       engine.dispose();
     }
   },
@@ -241,37 +249,6 @@ async function readPrompts({ prompt, data, maxRows = Number.POSITIVE_INFINITY }:
   return data === undefined ? toRows([{ prompt }], 'command line') : loadRows(data, { limit: maxRows });
 }
 
-function createJobs(
-  rows: readonly Row[],
-  settings: Settings,
-  { model }: LoadedModel,
-  tokenizer: Tokenizer,
-): Job[] {
-  const encoder = createEncoder(tokenizer, { maxLength: model.maxPositions });
-  const constraints = textConstraints(tokenizer);
-  return rows.map((row, index) => ({
-    index,
-    row,
-    prompt: encoder.prompt(row),
-    options: rowOptions(
-      { ...samplingOf(settings), ...constrained(rowSettings(row), settings) },
-      tokenizer,
-      constraints,
-    ),
-  }));
-}
-
-/** A row with a constraint of its own has that alone. */
-function constrained(
-  own: ReturnType<typeof rowSettings>,
-  { choice, regex, jsonSchema, jsonObject }: Settings,
-): ReturnType<typeof rowSettings> {
-  const { choice: one, regex: expression, jsonSchema: schema, jsonObject: object = false } = own;
-  const constraint = { choice: one, regex: expression, jsonSchema: schema, jsonObject: object };
-  const given = object || [one, expression, schema].some((value) => value !== undefined);
-  return { ...own, ...(given ? constraint : { choice, regex, jsonSchema, jsonObject }) };
-}
-
 /** Beam search where it was asked for. */
 function searchOf({ beams, lengthPenalty, earlyStopping }: Settings): BeamOptions | undefined {
   if (beams === undefined) return undefined;
@@ -282,24 +259,18 @@ function searchOf({ beams, lengthPenalty, earlyStopping }: Settings): BeamOption
   };
 }
 
-const samplingOf = (settings: Settings): SamplingSettings =>
-  Object.fromEntries(
-    Object.keys(samplingFields).map((name) => [name, settings[name as keyof SamplingSettings]]),
-  ) as SamplingSettings;
-
 /** What decides the results: an unfinished file is continued only for the same. */
 function runOf(
   settings: Settings,
   jobs: readonly Job[],
-  { parameters }: LoadedModel,
+  { identity }: CompletionSource,
 ): Record<string, unknown> {
   const { model, adapter, quantize, n, bestOf, reward, logprobs, seed, speculate, draft } = settings;
   const search = searchOf(settings);
-  const weights = fingerprint(Object.values(parameters.arrays()) as (Float32Array | Uint8Array)[]);
   const prompts = contentHash(jobs.map(({ prompt, row }) => [prompt.ids, row.columns.sampling ?? null]));
   return {
     model,
-    weights,
+    ...identity,
     adapter,
     quantize,
     n,
@@ -315,18 +286,25 @@ function runOf(
   };
 }
 
+/** The reward that ranks: a model's folder, or whatever else may stand after --reward in training. */
 async function loadScorer(
-  { reward }: Settings,
+  { reward, seed }: Settings,
   engine: Engine,
   tokenizer: Tokenizer,
+  env: Readonly<Record<string, string | undefined>>,
 ): Promise<Scorer | undefined> {
   if (reward === undefined) return undefined;
-  const loaded = await loadModel(reward);
-  checkTokenizerFits(tokenizer, { vocabSize: loaded.model.vocabSize, where: reward });
-  return openRewardModel({
-    ...{ engine, loaded, tokenizer, card: readRewardCard(reward), name: reward },
-    ...{ batchSize: 8, bucket: 32, appendStop: true },
-  });
+  const choice = { reward: [reward], rewardOptions: {} };
+  const [source] = rewardSources(choice);
+  const loaded = source!.kind === 'model' ? await loadModel(source!.folder) : undefined;
+  if (loaded !== undefined)
+    checkTokenizerFits(tokenizer, { vocabSize: loaded.model.vocabSize, where: reward });
+  const ofModel = (folder: string, name: string): Scorer =>
+    openRewardModel({
+      ...{ engine, loaded: loaded!, tokenizer, card: readRewardCard(folder), name },
+      ...{ batchSize: 8, bucket: 32, appendStop: true },
+    });
+  return openRewards(choice, ofModel, { env, seed });
 }
 
 /** Passes on what comes in any order in the order of its index. */

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { field, section } from '../../core/config.ts';
+import { ConfigError } from '../../core/errors.ts';
 import { createRng } from '../../core/rng.ts';
 import { createEngine } from '../../engine/create-engine.ts';
 import { quantizations } from '../../parts/trainer/lora-fields.ts';
@@ -16,6 +17,12 @@ const config = z.strictObject({
     ),
     adapter: field(z.array(z.string()).default([]), { placeholder: 'name=folder' }).describe(
       'LoRA adapters over the first model, served under their names',
+    ),
+    mergeAdapters: field(z.boolean().default(true)).describe(
+      'merge each adapter into a copy of the weights; --no-merge-adapters keeps them apart over one: less memory, more time per token',
+    ),
+    adapterFolder: field(z.string().optional(), { placeholder: 'folder' }).describe(
+      'clients may load adapters that lie in this folder (/v1/load_lora_adapter) and take them out again; needs an API key',
     ),
     tokenizer: field(z.string().optional(), { placeholder: 'folder' }).describe(
       'when it is not beside the models',
@@ -65,10 +72,19 @@ export const command = defineCommand({
     'serve --model HuggingFaceTB/SmolLM2-135M-Instruct --adapter polite=runs/dpo/model --quantize 8bit',
   ],
   async run(settings, { output, progress, clock, now, interruptible }) {
+    const { adapterFolder } = settings;
+    if (adapterFolder !== undefined && settings.apiKey === undefined) {
+      throw new ConfigError({
+        where: '--adapter-folder',
+        expected: 'an API key, so that not everybody changes what is served',
+        received: 'none',
+        fix: 'Set HEED_API_KEY',
+      });
+    }
     const engine = await createEngine(settings.threads === undefined ? {} : { threads: settings.threads });
     try {
       progress.note('loading models');
-      const models = await loadServedModels({
+      const { models, openAdapter } = await loadServedModels({
         ...settings,
         engine,
         models: settings.model,
@@ -81,6 +97,7 @@ export const command = defineCommand({
       const app = createApp({
         ...settings,
         models,
+        adapters: adapterFolder === undefined ? undefined : { folder: adapterFolder, open: openAdapter },
         clock,
         now,
         newId: () => randomUUID().replaceAll('-', ''),

@@ -1,5 +1,5 @@
 /** The work of `heed generate`: completions of rows, handed on in whole prompts as they end. */
-import { ConfigError } from '../../core/errors.ts';
+import { ConfigError, DataError } from '../../core/errors.ts';
 import type { Rng } from '../../core/rng.ts';
 import type { EncodedPrompt, Row } from '../../data/index.ts';
 import {
@@ -70,7 +70,7 @@ export async function completeJobs(jobs: readonly Job[], options: CompleteOption
         const scores = await scoresOf(job, completions, texts, scorer, tokenizer);
         const ranked = bestOf([...completions.keys()], keep, (sample) =>
           scorer === undefined
-            ? meanLogProb(completions[sample]!.logProbs)
+            ? meanLogProb(known(completions[sample]!.logProbs, keep < samples))
             : (scores[sample] ?? Number.NEGATIVE_INFINITY),
         );
         await options.onRecords(
@@ -87,6 +87,17 @@ export async function completeJobs(jobs: readonly Job[], options: CompleteOption
       },
     },
   );
+}
+
+/** Log-probabilities to rank by. @throws DataError where there are none */
+function known(logProbs: readonly number[], ranked: boolean): readonly number[] {
+  if (!ranked || !logProbs.some(Number.isNaN)) return logProbs;
+  throw new DataError({
+    where: '--best-of',
+    expected: 'log-probabilities to rank by',
+    received: 'none from the server',
+    fix: 'Rank by a --reward, or use a server that gives token ids with log-probabilities',
+  });
 }
 
 function tokenFields(completion: Completion, tokenizer: Tokenizer): Record<string, unknown> {

@@ -150,7 +150,8 @@ export function rowOptions(
     ...rest,
     stopIds,
     stopTexts,
-    ...(constraint === undefined ? {} : { constraint }),
+    // Also where there is none: a row without must not have that of the first.
+    constraint,
     logitBias: new Map(Object.entries(logitBias).map(([id, bias]) => [Number(id), bias])),
   };
 }

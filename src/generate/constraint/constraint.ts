@@ -3,6 +3,20 @@
 /** A set of completions. Immutable, and shared by all rows that keep to it. */
 export interface Constraint {
   readonly start: ConstraintState;
+  /** What it was made of, to ask others to keep to it. */
+  readonly spec?: ConstraintSpec;
+}
+
+/** A constraint as users write it: at most one of these. */
+export interface ConstraintSpec {
+  /** Texts, one of which the completion is. */
+  readonly choice?: readonly string[] | undefined;
+  /** Regular expression of the whole completion. */
+  readonly regex?: string | undefined;
+  /** JSON schema of the completion. */
+  readonly jsonSchema?: unknown;
+  /** The completion is any JSON object. */
+  readonly jsonObject?: true | undefined;
 }
 
 /** A beginning of a completion. */

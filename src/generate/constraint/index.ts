@@ -1,5 +1,5 @@
 export * from './choice.ts';
-export type { Constraint, ConstraintState } from './constraint.ts';
+export type { Constraint, ConstraintSpec, ConstraintState } from './constraint.ts';
 export { jsonObjectConstraint } from './json-object.ts';
 export * from './json-schema.ts';
 export * from './regex.ts';

@@ -2,23 +2,11 @@
 import { ConfigError } from '../../core/errors.ts';
 import { type Tokenizer, tokenBytes } from '../../tokenizer/index.ts';
 import { choiceConstraint } from './choice.ts';
-import type { Constraint } from './constraint.ts';
+import type { Constraint, ConstraintSpec } from './constraint.ts';
 import { jsonObjectConstraint } from './json-object.ts';
 import { schemaRegex } from './json-schema.ts';
 import { regexConstraint } from './regex.ts';
 import { type TokenTrie, tokenTrie } from './token-trie.ts';
-
-/** At most one of them. */
-export interface ConstraintSpec {
-  /** Texts, one of which the completion is. */
-  readonly choice?: readonly string[] | undefined;
-  /** Regular expression of the whole completion. */
-  readonly regex?: string | undefined;
-  /** JSON schema of the completion. */
-  readonly jsonSchema?: unknown;
-  /** The completion is any JSON object. */
-  readonly jsonObject?: true | undefined;
-}
 
 /** Constraints made before are kept, this many. */
 const kept = 32;
@@ -55,7 +43,7 @@ export function textConstraints(tokenizer: Tokenizer): (spec: ConstraintSpec) =>
       });
     }
     const key = JSON.stringify(spec);
-    const constraint = made.get(key) ?? create(spec);
+    const constraint = made.get(key) ?? { ...create(spec), spec };
     // The one used last is the last to go.
     made.delete(key);
     made.set(key, constraint);

@@ -11,10 +11,17 @@
  */
 import { z } from 'zod';
 import { field, section } from '../../core/config.ts';
-import { ConfigError } from '../../core/errors.ts';
+import { ConfigError, DataError } from '../../core/errors.ts';
 import { metric } from '../../core/metrics.ts';
 import { createRng } from '../../core/rng.ts';
-import { createEncoder, encodeCache, encodeRows } from '../../data/index.ts';
+import {
+  createEncoder,
+  detectRowType,
+  type EncodedExample,
+  encodeCache,
+  encodeRows,
+  type Row,
+} from '../../data/index.ts';
 import { generalizedJsd } from '../../parts/loss/distillation.ts';
 import { defineMethod, trainMetrics } from '../../parts/method.ts';
 import { lastPromptLength, onPolicySampling } from '../../parts/step/batch-sampling.ts';
@@ -52,7 +59,7 @@ export const gkd = defineMethod<typeof config, DistillExample>({
   kind: 'train',
   summary:
     'on-policy distillation: learn a teacher’s whole distribution, on completions of the student’s own',
-  data: 'language modeling or prompt-completion',
+  data: 'language modeling, prompt-completion or prompt-only',
   config,
   needs: ['policy', 'teacher'],
   metrics: [
@@ -79,7 +86,20 @@ export const gkd = defineMethod<typeof config, DistillExample>({
     const { maxLength, truncation, refused, maxNewTokens, lambda, seqKd } = config;
     const options = { maxLength, truncation, ...encodingOptions(config) };
     const cache = encodeCache(encodeFolder, tokenizer, { supervised: options });
-    const encoded = encodeRows(rows, createEncoder(tokenizer, options).supervised, { refused, cache });
+    const encoder = createEncoder(tokenizer, options);
+    const encode = (row: Row): EncodedExample => {
+      if (detectRowType(row) !== 'prompt-only') return encoder.supervised(row);
+      if (lambda < 1 && !seqKd) throw noCompletion(row);
+      const { ids, ...prompt } = encoder.prompt(row);
+      return {
+        ...prompt,
+        ids,
+        mask: new Uint8Array(ids.length),
+        promptLength: ids.length,
+        boundary: 'exact',
+      };
+    };
+    const encoded = encodeRows(rows, encode, { refused, cache });
     const longest = encoded.examples.reduce((most, example) => Math.max(most, lastPromptLength(example)), 0);
     const context = Math.min(model.maxPositions, teacher?.maxPositions ?? Number.POSITIVE_INFINITY);
     if ((lambda > 0 || seqKd) && longest + maxNewTokens > context) {
@@ -109,3 +129,11 @@ export const gkd = defineMethod<typeof config, DistillExample>({
     });
   },
 });
+
+const noCompletion = ({ where }: Row): DataError =>
+  new DataError({
+    where,
+    expected: 'a completion: with lambda below 1, batches that nobody samples are learned from the data',
+    received: 'a prompt alone',
+    fix: 'Set --lambda 1, or --seq-kd, by which the teacher completes prompts',
+  });

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { hostTensor } from '../../core/host-tensor.ts';
 import type { AdvantageEstimator } from './advantage.ts';
-import { groupRelative, leaveOneOut } from './group-relative.ts';
+import { groupRelative, leaveOneOut, scoresDiffer } from './group-relative.ts';
 
 /** One token per completion, so that the reward of the completion is that of the token. */
 const estimate = (estimator: AdvantageEstimator, rewards: readonly number[], groups: readonly number[]) => {
@@ -68,6 +68,12 @@ describe('groupRelative', () => {
     close(Array.from(advantages.data).slice(0, 3), [0, 0, 0]);
     expect(metrics!.frac_reward_zero_std).toBeCloseTo(2 / 3, 12);
     expect(metrics!.reward_std).toBeCloseTo(Math.SQRT2 / 3, 12);
+  });
+
+  it('a batch of one completion teaches nothing, however it is scaled', () => {
+    for (const scale of ['group', 'batch', 'none'] as const)
+      expect(advantagesOf(groupRelative({ scale }), [3], [0])).toEqual([0]);
+    expect([[1, 1], [1, 2], [4], []].map(scoresDiffer)).toEqual([false, true, false, false]);
   });
 
   it('sums to 0 in every group, and does not see a shift, nor with `group` a scale of the rewards', () => {

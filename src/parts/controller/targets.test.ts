@@ -66,8 +66,75 @@ describe('pid', () => {
     expect(controller.value).toBeGreaterThan(0);
   });
 
+  it('goes on from its state, the last error included', () => {
+    const make = (): Controller => pid({ ...common, proportional: 0.1, integral: 0.1, derivative: 0.5 });
+    const [straight, resumed] = [make(), make()];
+    expect(Object.keys(straight.state())).toEqual(['value', 'total']);
+    straight.update(2, 1);
+    resumed.load(straight.state());
+    expect(resumed.value).toBe(straight.value);
+    for (const controller of [straight, resumed]) controller.update(4, 1);
+    // 0.1 · 3 + 0.1 · 4 + 0.5 · 2
+    expect(straight.value).toBeCloseTo(1.7, 12);
+    expect(resumed.value).toBe(straight.value);
+    for (const state of [{}, { value: 1 }, { total: 1 }] as Record<string, number>[])
+      expect(() => make().load(state)).toThrow(/expected a stored value and sum of errors/);
+    expect(() => learningRateByKl({ target: 1 }).load({})).toThrow(/expected a stored factor/);
+  });
+
   it('refuses bounds the wrong way round', () => {
     expect(() => pid({ ...common, min: 3, max: 2 })).toThrow(/min below max/);
+    expect(() => pid({ ...common, min: 3, max: 3 })).toThrow(/min below max/);
+    expect(() => pid({ ...common, initial: 11 })).toThrow(/initial between them, .*initial 11/);
+    expect(() => pid({ ...common, initial: -1 })).toThrow(/initial -1/);
+  });
+});
+
+describe('targets', () => {
+  it('are the examples of their documentation', () => {
+    const entropy = entropyTarget({ target: 1, rate: 0.01, initial: 0, max: 1 });
+    entropy.update(0.5, 1);
+    expect(entropy.value).toBeCloseTo(0.03, 12);
+    entropy.update(0.5, 1);
+    expect(entropy.value).toBeCloseTo(0.035, 12);
+    const length = lengthTarget({ target: 20, rate: 0.1, initial: 0, max: 10 });
+    length.update(30, 1);
+    expect(length.value).toBeCloseTo(0.3, 12);
+    const rate = learningRateByKl({ target: 0.01 });
+    rate.update(0.03, 1);
+    expect(rate.value).toBeCloseTo(1 / 1.5, 12);
+  });
+
+  it('the learning rate stays within its bounds, and still inside the band', () => {
+    const rate = learningRateByKl({ target: 0.01 });
+    const valueAfter = (kl: number, updates: number): number => {
+      for (let at = 0; at < updates; at++) rate.update(kl, 1);
+      return rate.value;
+    };
+    expect([0.02, 0.005].map((kl) => valueAfter(kl, 1))).toEqual([1, 1]);
+    expect(valueAfter(1, 40)).toBe(0.01);
+    expect(valueAfter(0, 40)).toBe(10);
+  });
+
+  it('entropy and length stop at the largest weight, which no given coefficient is above', () => {
+    const settings = { entropyTarget: 1, entropyRate: 1, lengthTarget: 2, lengthRate: 1 };
+    const { entropy, length } = targetControls({ ...settings, entropyCoefficient: 3 });
+    expect(entropy!.controller.value).toBe(3);
+    for (const [measured, expected] of [
+      [0, 3],
+      [99, 0],
+    ] as const) {
+      for (let at = 0; at < 3; at++) entropy!.controller.update(measured, 1);
+      expect(entropy!.controller.value).toBe(expected);
+    }
+    for (const [measured, expected] of [
+      [99, 10],
+      [0, -10],
+    ] as const) {
+      for (let at = 0; at < 40; at++) length!.controller.update(measured, 1);
+      expect(length!.controller.value).toBe(expected);
+    }
+    expect(targetControls({ entropyRate: 1, lengthRate: 1 })).toEqual({});
   });
 });
 

@@ -96,6 +96,28 @@ describe('sequence ratios', () => {
     close(Array.from(total!.data, Number), [1.221403, 1.221403, 1.221403, 1.221403]);
   });
 
+  it('are those that the surrogate clips by, and stay finite', async () => {
+    const program = trace({ logProbs: type, oldLogProbs: type, mask: type, advantages: type }, (x) => {
+      const of = (ratio: 'sequence-mean' | 'sequence-sum') =>
+        policyClipLoss(x, { clipRange: 0.5, ratio }).losses;
+      return { mean: of('sequence-mean'), sum: of('sequence-sum') };
+    });
+    const run = async (logProbs: Float64Array): Promise<number[]> => {
+      const executable = await createInterpreter().compile(program);
+      const { mean, sum: total } = await executable.run({
+        ...inputs,
+        logProbs,
+        advantages: rows([1, 1, 1, 1]),
+      });
+      return [mean, total].map((x) => Number(x!.data[0]));
+    };
+    close(await run(inputs.logProbs), [-1.068939, -1.221403]);
+    // Ratios of e^±1000 are held at e^±20, in reach of float32: 0 and, at advantage 1, the clip.
+    const [low] = await run(rows([-1000, -1000, -1000, 0]));
+    expect(low).toBeLessThan(0);
+    expect(await run(rows([999, 999, 999, 0]))).toEqual([-1.5, -1.5]);
+  });
+
   it('have the gradient of the surrogate of the whole sequence', async () => {
     for (const ratio of ['sequence-mean', 'sequence-sum'] as const) {
       await checkGradient(

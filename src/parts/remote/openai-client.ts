@@ -14,6 +14,8 @@ export interface RemoteOptions {
   readonly retries?: number | undefined;
   /** Milliseconds before the first further attempt; doubled each time, to at most 30 000. 500 when left out. */
   readonly backoff?: number | undefined;
+  /** Ends all requests, those that wait too, with its reason. */
+  readonly signal?: AbortSignal | undefined;
   /** Draws the part of each waiting time that is random. */
   readonly rng: Rng;
   readonly fetch?: ((url: string, init: RequestInit) => Promise<Response>) | undefined;
@@ -38,7 +40,7 @@ const mostWait = 30_000;
 const passing = new Set([408, 409, 425, 429, 500, 502, 503, 504]);
 
 export function createRemoteClient(options: RemoteOptions): RemoteClient {
-  const { apiKey, concurrency = 8, timeout = 120_000, retries = 5, backoff = 500, rng } = options;
+  const { apiKey, concurrency = 8, timeout = 120_000, retries = 5, backoff = 500, rng, signal } = options;
   const { fetch: send = fetch, sleep = (ms) => new Promise<void>((done) => setTimeout(done, ms)) } = options;
   const baseUrl = options.baseUrl.replace(/\/+$/, '');
   let running = 0;
@@ -67,7 +69,7 @@ export function createRemoteClient(options: RemoteOptions): RemoteClient {
           ...(apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }),
         },
         body,
-        signal: AbortSignal.timeout(timeout),
+        signal: AbortSignal.any([AbortSignal.timeout(timeout), ...(signal === undefined ? [] : [signal])]),
       });
       const text = await response.text();
       const { status } = response;
@@ -80,7 +82,7 @@ export function createRemoteClient(options: RemoteOptions): RemoteClient {
         reason: `${status}: ${wordsOf(text)}`,
       };
     } catch (error) {
-      if (error instanceof DataError) throw error;
+      if (error instanceof DataError || signal?.aborted === true) throw error;
       const { name, message, cause } = error as Error;
       const why = (cause as NodeJS.ErrnoException | undefined)?.code;
       const reason = name === 'TimeoutError' ? `no answer within ${timeout} ms` : (why ?? message);
@@ -96,6 +98,7 @@ export function createRemoteClient(options: RemoteOptions): RemoteClient {
       const request = requests++;
       return inTurn(async () => {
         for (let tried = 0; ; tried++) {
+          signal?.throwIfAborted();
           const answer = await attempt(url, text);
           if (answer.kind === 'done') return answer.json;
           if (answer.kind === 'refused') {

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { ConfigError, DataError } from '../../core/errors.ts';
 import type {
   Completion,
+  Constraint,
   GenerateOptions,
   Generator,
   RowOptions,
@@ -52,7 +53,8 @@ type Choice = z.output<typeof choiceSchema>;
  * truncation, no penalties) or greedy, and NaN otherwise.
  *
  * @throws DataError when the server returns no token ids and there is no `encode`, or answers in another form
- * @throws ConfigError for options that a server cannot be asked for: `topLogProbs`, `beams`, `constraint`, `speculate`
+ * @throws ConfigError for options that a server cannot be asked for: `topLogProbs`, `beams`,
+ *   `speculate`, and a `constraint` that was not made by `textConstraints`
  */
 export function createRemoteGenerator(options: RemoteGeneratorOptions): Generator {
   const { client, model, encode, clock = () => 0 } = options;
@@ -63,6 +65,7 @@ export function createRemoteGenerator(options: RemoteGeneratorOptions): Generato
       const start = clock();
       refuseLocal(given);
       const n = given.n ?? 1;
+      let told: Promise<void> = Promise.resolve();
       const made = await Promise.all(
         prompts.map(async (prompt, promptIndex) => {
           const sampling = { ...given, ...given.perPrompt?.(promptIndex) };
@@ -78,8 +81,12 @@ export function createRemoteGenerator(options: RemoteGeneratorOptions): Generato
           completions.forEach((completion, sampleIndex) => {
             announce(completion, promptIndex, sampleIndex, given);
           });
-          await given.onCompletions?.(promptIndex, completions);
-          await given.onTokens?.(completions.reduce((total, { ids }) => total + ids.length, 0));
+          // One prompt at a time, as a local generator tells of them, though answers come at once.
+          told = told.then(async () => {
+            await given.onCompletions?.(promptIndex, completions);
+            await given.onTokens?.(completions.reduce((total, { ids }) => total + ids.length, 0));
+          });
+          await told;
           return completions;
         }),
       );
@@ -92,7 +99,7 @@ export function createRemoteGenerator(options: RemoteGeneratorOptions): Generato
 }
 
 function refuseLocal(options: GenerateOptions): void {
-  const name = (['topLogProbs', 'beams', 'constraint', 'speculate'] as const).find((key) => options[key]);
+  const name = (['topLogProbs', 'beams', 'speculate'] as const).find((key) => options[key]);
   if (name === undefined) return;
   throw new ConfigError({
     where: `generate(${name})`,
@@ -124,6 +131,7 @@ function requestOf(sampling: RowOptions): Record<string, unknown> {
     ...unless('frequency_penalty', sampling.frequencyPenalty, 0),
     ...unless('presence_penalty', sampling.presencePenalty, 0),
     ...unless('min_tokens', sampling.minNewTokens, 0),
+    ...(sampling.constraint === undefined ? {} : { structured_outputs: outputsOf(sampling.constraint) }),
     ...(sampling.logitBias?.size
       ? {
           logit_bias: Object.fromEntries(
@@ -132,6 +140,20 @@ function requestOf(sampling: RowOptions): Record<string, unknown> {
         }
       : {}),
   };
+}
+
+/** A constraint in vLLM's words, which `heed serve` knows, too. */
+function outputsOf({ spec }: Constraint): Record<string, unknown> {
+  if (spec !== undefined) {
+    const { choice, regex, jsonSchema: json, jsonObject } = spec;
+    return { choice, regex, json, json_object: jsonObject };
+  }
+  throw new ConfigError({
+    where: 'generate(constraint)',
+    expected: 'one made by textConstraints, which a server can be told',
+    received: 'another',
+    fix: 'Use a local generator, or leave it out',
+  });
 }
 
 function readChoices(answer: unknown, n: number, url: string): Choice[] {
@@ -208,7 +230,8 @@ function samplingLogProbs(logProbs: readonly number[], sampling: SamplingOptions
     (sampling.frequencyPenalty ?? 0) === 0 &&
     (sampling.presencePenalty ?? 0) === 0 &&
     (sampling.minNewTokens ?? 0) === 0 &&
-    (sampling.logitBias?.size ?? 0) === 0;
+    (sampling.logitBias?.size ?? 0) === 0 &&
+    sampling.constraint === undefined;
   return plain ? [...logProbs] : logProbs.map(() => Number.NaN);
 }
 

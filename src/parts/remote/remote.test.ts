@@ -174,6 +174,28 @@ describe('remote client', () => {
     });
     await expect(slow.post('/x', {})).rejects.toThrow(/no answer within 5 ms, after 1 attempts/);
   });
+  it('ends what is under way and what waits when its signal is aborted, and tries nothing again', async () => {
+    const controller = new AbortController();
+    let sent = 0;
+    let waited = 0;
+    const stopped = createRemoteClient({
+      ...{ baseUrl: 'http://x/v1', rng: createRng(3), concurrency: 1, signal: controller.signal },
+      sleep: async () => {
+        waited++;
+      },
+      fetch: (_, { signal }) => {
+        sent++;
+        return new Promise((_, reject) => {
+          signal!.addEventListener('abort', () => reject(signal!.reason));
+        });
+      },
+    });
+    const both = [stopped.post('/x', {}), stopped.post('/x', {})];
+    controller.abort(new Error('enough'));
+    for (const one of await Promise.allSettled(both))
+      expect(one).toMatchObject({ status: 'rejected', reason: { message: 'enough' } });
+    expect([sent, waited]).toEqual([1, 0]);
+  });
   it('keeps to its limit of requests at a time', async () => {
     let running = 0;
     let most = 0;

@@ -24,6 +24,18 @@ describe('klReward', () => {
     expect(() =>
       klReward({ scores: [1], logProbs: [[]], referenceLogProbs: [[]] }, { klCoefficient: 1 }),
     ).toThrow(/completions of one token or more/);
+    for (const [policy, reference] of [
+      [1, 2],
+      [2, 1],
+    ] as const) {
+      const lists = (count: number) => new Array(count).fill([-1]);
+      expect(() =>
+        klReward(
+          { scores: [1], logProbs: lists(policy), referenceLogProbs: lists(reference) },
+          { klCoefficient: 1 },
+        ),
+      ).toThrow(/1 completions of one token or more/);
+    }
   });
 });
 

@@ -54,6 +54,29 @@ describe('by success', () => {
     expect(curriculum.metrics()['curriculum/learnable']).toBeCloseTo(1 / 3, 1);
   });
 
+  it('moves the rate of a prompt by a share of what was observed, and by nothing where nothing was', () => {
+    const curriculum = source(2);
+    const rates = (): number[] => [...curriculum.state().vectors['rates']!];
+    curriculum.observe(0, []);
+    expect(rates()).toEqual([0.5, 0.5]);
+    // A score of 1 is a success, of 0.9 not: 0.5 + 0.3 · (1/4 − 0.5).
+    curriculum.observe(1, [1, 0.9, 0, -1]);
+    expect(rates()[1]).toBeCloseTo(0.425, 6);
+    expect(curriculum.metrics()['curriculum/success']).toBeCloseTo((0.5 + 0.425) / 2, 6);
+    for (let at = 0; at < 9; at++) curriculum.observe(0, [2]);
+    expect(curriculum.metrics()['curriculum/learnable']).toBe(0.5);
+  });
+
+  // Weights 0.01, 0.26 and 0.01: 26 of 28, and 1 of 28 for each of the others.
+  it('draws by p(1 − p) and a floor', () => {
+    const curriculum = bySuccess({ rng: createRng(6), prompts: 3, success: 1 });
+    curriculum.load({ numbers: { taken: 0 }, vectors: { rates: Float32Array.of(0, 0.5, 1) } });
+    const counts = [0, 0, 0];
+    for (let draw = 0; draw < 4000; draw++) counts[curriculum.take(1)[0]!]!++;
+    expect(counts.map((count) => Math.round((28 * count) / 4000))).toEqual([1, 26, 1]);
+    expect(curriculum.take(3).toSorted()).toEqual([0, 1, 2]);
+  });
+
   it('goes on from a stored state, and refuses that of other prompts', () => {
     const [straight, resumed] = [source(), source()];
     for (const prompt of straight.take(5)) straight.observe(prompt, [1, 0, 0]);

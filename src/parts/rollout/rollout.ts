@@ -81,13 +81,14 @@ const greedyLast = (perPrompt: number) => (index: number) =>
   index % perPrompt === perPrompt - 1 ? { temperature: 0 } : {};
 
 /** A trace as scorers see it. */
-export function scoreItem({ prompt, ids, text, finish }: Trace): ScoreItem {
+export function scoreItem({ prompt, group, ids, text, finish }: Trace): ScoreItem {
   return {
     prompt: prompt.text,
     completion: text,
     promptIds: prompt.ids,
     completionIds: ids,
     finish,
+    group,
     ...(prompt.row === undefined ? {} : { row: prompt.row }),
   };
 }

@@ -51,12 +51,15 @@ it('keeps sampled ids that their own text would not give', async () => {
 /** Places that turn texts into ids, with the texts they read. A new one must not read what a model wrote. */
 const encoders: Readonly<Record<string, string>> = {
   'cli/generate/sampling-fields.ts': 'stop tokens of the command line',
+  'cli/generate/source.ts':
+    'answers of a server that returns no token ids: they are counted and shown, not learned from',
   'cli/quickstart/policy.ts': 'prompts',
   'data/encoder.ts': 'rows of data',
   'generate/constraint/text-constraints.ts': 'choices that a user allows',
   'data/text-encoder.ts': 'texts of rows, for encoders and their score heads',
   'data/segments.ts': 'rendered conversations of rows',
   'methods/reward/prm.ts': 'the separator of steps',
+  'parts/density-weights.ts': 'prompts of rows, for a model that embeds them with a tokenizer of its own',
   'parts/scorer/process-scorer.ts':
     'steps of a completion, between which a process reward model reads separators',
   'parts/scorer/classifier.ts': 'texts, for a model with a tokenizer of its own',

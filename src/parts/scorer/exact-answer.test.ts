@@ -11,6 +11,12 @@ describe('extractAnswer', () => {
     ['The final answer is: **42**', 'any', '42'],
     ['Answer: Paris. It is in France', 'any', 'Paris'],
     ['First 3, then -7 apples', 'any', '-7'],
+    ['\\fbox{7} of 9', 'any', '7'],
+    ['\\boxed{\\{1, 2\\}}', 'any', '\\{1, 2\\}'],
+    ['my answer = 5! Or 6', 'any', '5'],
+    ['the answer is $ 18 per day', 'stated', '18'],
+    ['the answer is Room 5', 'stated', 'Room 5'],
+    ['.5 or 2.5e-1', 'last-number', '2.5e-1'],
     ['no digits here', 'any', 'no digits here'],
     ['  ', 'any', undefined],
     ['#### 5\n\nmore 6', 'last-number', '6'],
@@ -28,6 +34,10 @@ describe('sameAnswer', () => {
     ['$1000.00', '1e3'],
     ['\\frac{1}{2}', '0.5'],
     ['3/6', '1/2'],
+    ['\\dfrac{1}{2}', '\\tfrac{2}{4}'],
+    ['2.5e-1', '1/4'],
+    ['-1/2', '-0.5'],
+    ['1/0.5', '2'],
     ['50%', '50'],
     ['−7', '-7'],
     ['0.1', '.10'],
@@ -40,6 +50,10 @@ describe('sameAnswer', () => {
     ['123456789012345678901', '123456789012345678902'],
     ['0.3333', '1/3'],
     ['1/0', '1'],
+    ['1/2/3', '1/2'],
+    ['1/x', '1'],
+    ['-', '0'],
+    ['0/5', '5/0'],
     ['-7', '7'],
     ['1,00', '100'],
     ['paris', 'london'],
@@ -70,5 +84,7 @@ describe('exact-answer', () => {
       /gsm8k, row 1: expected a column `answer`.*the columns `gold`/,
     );
     expect(await score('5', { gold: 5 }, { optional: true })).toEqual([null]);
+    await expect(score('5', { answer: [] })).rejects.toThrow(/a list of them, received \[\]/);
+    await expect(score('5', { answer: ['5', null] })).rejects.toThrow(/received \["5",null\]/);
   });
 });

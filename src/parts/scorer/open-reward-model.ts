@@ -2,6 +2,7 @@
 import type { LoadedModel } from '../../models/checkpoint.ts';
 import type { Tokenizer } from '../../tokenizer/index.ts';
 import type { ForwardOptions } from '../forward.ts';
+import { pairScorer } from './pair-scorer.ts';
 import { processScorer } from './process-scorer.ts';
 import type { RewardCard } from './reward-card.ts';
 import { rewardModelScorer } from './reward-model-scorer.ts';
@@ -22,7 +23,7 @@ export interface OpenRewardModelOptions
 }
 
 /**
- * The scorer that the card asks for: of sequences, of weighted attributes, or of steps.
+ * The scorer that the card asks for: of sequences, of weighted attributes, of steps, or of pairs.
  *
  * @throws ConfigError when the model does not fit its card
  */
@@ -32,6 +33,7 @@ export function openRewardModel(options: OpenRewardModelOptions): Scorer {
   const forward = { ...rest, model, parameters };
   if (card?.process !== undefined)
     return processScorer({ ...forward, name, tokenizer, process: card.process });
+  if (card?.pairwise !== undefined) return pairScorer({ ...forward, name, stopId: tokenizer.eosId });
   const { normalizer, ...plain } = card ?? {};
   const used = normalize ? card : card && { ...(plain as typeof card) };
   return rewardModelScorer({

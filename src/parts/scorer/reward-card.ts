@@ -71,6 +71,15 @@ const cardSchema = z.object({
     )
     .min(1)
     .optional(),
+  /** Of a model that compares two completions: what the order in which they stand changes. */
+  pairwise: z
+    .object({
+      /** Share of pairs of which it prefers the same completion in both orders. */
+      consistency: z.number(),
+      /** Mean of |P(first preferred) + P(first preferred, turned around) − 1|. */
+      orderBias: z.number(),
+    })
+    .optional(),
   /** Of a process reward model: how completions are cut into steps and their probabilities made one score. */
   process: z
     .object({

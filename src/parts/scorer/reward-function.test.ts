@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { DataError } from '../../core/errors.ts';
 import { toRows } from '../../data/index.ts';
 import { functionReward, loadRewardFunction, rewardInput } from './reward-function.ts';
 import type { ScoreItem } from './scorer.ts';
@@ -65,6 +66,11 @@ describe('functionReward', () => {
       return [0];
     });
     await expect(together.score(items)).rejects.toThrow(/all 2 completions at once, though none alone/);
+    const thrown = functionReward('mine', () => Promise.reject('a text'));
+    await expect(thrown.score(items)).rejects.toThrow(/row 1 .*expected scores, received a text/);
+    // heed's own errors name the row themselves, and come through as they are.
+    const own = new DataError({ where: 'here', expected: 'this', received: 'that' });
+    await expect(functionReward('mine', () => Promise.reject(own)).score(items)).rejects.toBe(own);
   });
 
   it('keeps undefined and null, and refuses other lists and other values', async () => {

@@ -12,6 +12,8 @@ export interface ScoreItem {
   readonly completionIds: ArrayLike<number>;
   /** How sampling ended: at a stop token, or cut at the length. Left out for completions that were not sampled. */
   readonly finish?: 'stop' | 'length';
+  /** Completions that are to be compared share a number and stand next to each other; left out: those of one prompt. */
+  readonly group?: number;
   /** The data row that the prompt came from, for scorers that need an answer key or a label. */
   readonly row?: Row;
 }

@@ -31,6 +31,9 @@ it('format: tags in order, each once, from the start', async () => {
 it('regex: a part or the whole, never dependent on the completion before', async () => {
   expect(await score(regex, { pattern: 'a+', flags: 'g' }, 'xa', 'ax', 'xx')).toEqual([1, 1, 0]);
   expect(await score(regex, { pattern: 'a|b', whole: true }, 'a', 'ab')).toEqual([1, 0]);
+  // A dot takes a line break by default, and not where flags are given without s.
+  expect(await score(regex, { pattern: 'a.b', right: 3, wrong: -2 }, 'a\nb', 'ab')).toEqual([3, -2]);
+  expect(await score(regex, { pattern: 'a.b', flags: 'iy' }, 'a\nb', 'xA-b')).toEqual([0, 1]);
   await expect(score(regex, { pattern: '(' }, 'a')).rejects.toThrow(/a JavaScript regular expression/);
 });
 
@@ -41,6 +44,8 @@ it('length: 0 within bounds, a straight line to −1 beyond', async () => {
     -0.75, -0.5, 0, 0, -0.25, -1, -1,
   ]);
   expect(await score(length, { ...options, unit: 'characters' }, 'é'.repeat(12))).toEqual([-0.5]);
+  expect(await score(length, { ...options, unit: 'words' }, ' a  b\nc ', 'a b c d')).toEqual([-0.25, 0]);
+  expect(await score(length, { ...options, minimum: 10 }, words(10), words(9))).toEqual([0, -0.25]);
   await expect(score(length, { ...options, minimum: 11 }, 'a')).rejects.toThrow(/at most the maximum/);
 });
 

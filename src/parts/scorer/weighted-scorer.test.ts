@@ -41,6 +41,7 @@ describe('weightedScorer', () => {
     ]);
     const at = async (iteration: number) => (await scorer.score(items, { iteration }))[0];
     expect(await Promise.all([0, 1, 4, 9].map(at))).toEqual([11, 10.75, 10, 10]);
+    expect((await scorer.score(items))[0]).toBe(11);
   });
 
   it('refuses two rewards of one name', () => {

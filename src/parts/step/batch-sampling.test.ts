@@ -68,7 +68,7 @@ describe('onPolicySampling', () => {
 it.each([
   [[0, 0, 1, 1], 2],
   [[0, 1, 1, 0, 0, 1, 1, 0], 5],
-  [[0, 0, 0], 0],
+  [[0, 0, 0], 3],
 ])('the last prompt of mask %j has %d tokens', (mask, length) => {
   expect(lastPromptLength({ ids: mask, mask })).toBe(length);
 });

@@ -81,10 +81,11 @@ export function onPolicySampling<E extends TokenExample>(
   };
 }
 
-/** Tokens before the last run of learned ones. */
+/** Tokens before the last run of learned ones; all where none is: a prompt without a completion. */
 export function lastPromptLength({ ids, mask }: Pick<TokenExample, 'ids' | 'mask'>): number {
   let end = ids.length;
   while (end > 0 && mask[end - 1] === 0) end--;
+  if (end === 0) return ids.length;
   while (end > 0 && mask[end - 1] !== 0) end--;
   return end;
 }

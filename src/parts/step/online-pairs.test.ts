@@ -24,6 +24,7 @@ describe('choosePair', () => {
       ),
     ).toEqual(pair);
     expect(choosePair([2, 2, 2], choice, last)).toBeUndefined();
+    expect(choosePair([2], choice, last)).toBeUndefined();
   });
 });
 
@@ -65,7 +66,18 @@ describe('onlinePairsStep', () => {
       ...{ 'objective/scores_margin': 3, 'pairs/skipped': 0.5, 'pairs/chosen_length': 2 },
       ...{ 'val/contain_eos_token': 0.8, 'objective/scores': 0.7 },
       'objective/kl': (1 - 0.25 + 2) / 5,
+      ...{ 'objective/entropy': 7 / 5, 'objective/rlhf_reward': 0.7, 'objective/non_score_reward': 0 },
+      ...{ 'pairs/rejected_length': 1, 'completions/mean_length': 7 / 5, 'val/num_eos_tokens': 4 },
     });
+    expect(metrics['completions/clipped_ratio']).toBeCloseTo(0.2, 12);
+  });
+
+  it('goes on where only the scores differ, or only the completions', () => {
+    const same = batch.traces.map(({ group }) => trace(group, [5]));
+    expect(step.estimate({ ...batch, traces: same }, { kl: 0.1 }).updates).toHaveLength(1);
+    const { updates, metrics } = step.estimate({ ...batch, scores: [1, 1, 1, 1, 1] }, { kl: 0.1 });
+    expect([updates, metrics['pairs/skipped'], metrics['objective/scores_margin']]).toEqual([[], 1, 0]);
+    expect(metrics).not.toHaveProperty('pairs/chosen_length');
   });
 
   it('stops when every completion is the same', () => {

@@ -19,10 +19,15 @@ export interface RewardPair {
 export interface RewardModelStepOptions {
   /** Loss per pair [B] from the scores [B] of both sides. */
   readonly loss: (scores: Required<BradleyTerryInput>) => Tensor;
+  /** Further means over pairs to report, by the name of the metric; each [B]. */
+  readonly figures?: (scores: Required<BradleyTerryInput>) => Readonly<Record<string, Tensor>>;
 }
 
 /** Rows of a micro-batch: all chosen sequences, then all rejected ones. Metrics as TRL's reward trainer names them. */
-export function rewardModelStep({ loss }: RewardModelStepOptions): TrainStep<RewardPair> {
+export function rewardModelStep({
+  loss,
+  figures = () => ({}),
+}: RewardModelStepOptions): TrainStep<RewardPair> {
   return {
     columns: ({ chosen, rejected }) => Math.max(chosen.ids.length, rejected.ids.length),
     weight: () => 1,
@@ -57,8 +62,9 @@ export function rewardModelStep({ loss }: RewardModelStepOptions): TrainStep<Rew
       const overPairs = (x: Tensor): Tensor => sum(mul(x, pairs));
       const real = greater(concat([pairs, pairs], 0), 0);
       const both = concat([chosen, rejected], 0);
+      const read = { chosen, rejected, margin };
       return {
-        loss: overPairs(loss({ chosen, rejected, margin })),
+        loss: overPairs(loss(read)),
         sums: {
           pairs: sum(pairs),
           accurate: overPairs(cast(greater(chosen, rejected), 'float32')),
@@ -67,6 +73,9 @@ export function rewardModelStep({ loss }: RewardModelStepOptions): TrainStep<Rew
           rejected: overPairs(rejected),
           lowest: min(where(real, both, Number.POSITIVE_INFINITY)),
           highest: max(where(real, both, Number.NEGATIVE_INFINITY)),
+          ...Object.fromEntries(
+            Object.entries(figures(read)).map(([name, x]) => [`figure:${name}`, overPairs(x)]),
+          ),
         },
       };
     },
@@ -80,6 +89,11 @@ export function rewardModelStep({ loss }: RewardModelStepOptions): TrainStep<Rew
         min_reward: total('lowest'),
         mean_reward: (total('chosen') + total('rejected')) / (2 * pairs),
         max_reward: total('highest'),
+        ...Object.fromEntries(
+          Object.keys(totals)
+            .filter((name) => name.startsWith('figure:'))
+            .map((name) => [name.slice('figure:'.length), total(name) / pairs]),
+        ),
       };
     },
   };

@@ -9,11 +9,33 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { tinyExamples, tinyModel } from '../../../test/support/tiny-model.ts';
 import { createRng } from '../../core/rng.ts';
 import { createOrtEngine } from '../../engine/ort/ort-engine.ts';
-import { bco, btRm, cpo, dpo, gkd, grpo, kto, orpo, ppo, rloo, sft, simpo } from '../../methods/index.ts';
+import {
+  bco,
+  btRm,
+  cpo,
+  dpo,
+  gkd,
+  grpo,
+  kto,
+  onlineDpo,
+  orpo,
+  pairRm,
+  ppo,
+  prm,
+  raft,
+  regressionRm,
+  reinforcePlusPlus,
+  remax,
+  rloo,
+  sft,
+  simpo,
+} from '../../methods/index.ts';
 import { scoreModelFrom } from '../../models/score-model.ts';
 import { sgd } from '../../optim/optimizer.ts';
 import { pairLossNames } from '../loss/preference.ts';
 import type { PairExample } from '../step/pairwise.ts';
+import type { SteppedSequence } from '../step/process.ts';
+import type { RatedSequence } from '../step/rating.ts';
 import type { RewardPair } from '../step/reward-model.ts';
 import type { TokenUpdate } from '../step/token-update.ts';
 import type { TrainStep } from '../step/train-step.ts';
@@ -46,12 +68,27 @@ const updates: TokenUpdate[] = sequences.slice(0, count).map((example, i) => {
   };
 });
 
+/** Advantages of completions that are kept (1) and of those that are not (0). */
+const kept = updates.map((update, i) => ({
+  ...update,
+  advantages: Array.from(update.advantages, () => i % 2),
+}));
+const rated: RatedSequence[] = sequences.slice(0, count).map(({ ids }, i) => ({
+  ids,
+  ratings: i % 3 === 0 ? [undefined, 0.5] : [i / 5 - 0.4, i % 2 === 0 ? 0.1 : undefined],
+}));
+const stepped: SteppedSequence[] = sequences.slice(0, count).map(({ ids }, i) => ({
+  ids,
+  steps: [{ end: 1, label: i % 2 === 0 }, ...(i % 3 === 0 ? [] : [{ end: ids.length - 1, label: i > 3 }])],
+}));
+
 const base = { model: '', data: '' };
 const online = { ...base, rewardModel: '' };
 
 interface Case {
   readonly name: string;
-  readonly score?: boolean;
+  /** Numbers of the score head, of models that have one. */
+  readonly score?: number;
   // biome-ignore lint/suspicious/noExplicitAny: steps of every kind of example stand in one table
   readonly step: () => TrainStep<any>;
   readonly examples: readonly unknown[];
@@ -100,14 +137,22 @@ const cases: Case[] = [
   { name: 'simpo', step: () => simpo.build(simpo.config.parse({ ...base, alpha: 0.25 })), examples: pairs },
   {
     name: 'bt-rm',
-    score: true,
+    score: 1,
     step: () => btRm.build(btRm.config.parse({ ...base, centerRewardsCoefficient: 0.1 })),
     examples: rewardPairs,
   },
+  { name: 'pair-rm', score: 1, step: () => pairRm.build(pairRm.config.parse(base)), examples: rewardPairs },
+  {
+    name: 'regression-rm',
+    score: 2,
+    step: () => regressionRm.build(regressionRm.config.parse({ ...base, attributes: ['a', 'b'] })),
+    examples: rated,
+  },
+  { name: 'prm', score: 2, step: () => prm.build(prm.config.parse(base)), examples: stepped },
   { name: 'ppo policy', step: () => ppo.build(ppo.config.parse(online)).policy, examples: updates },
   {
     name: 'ppo critic',
-    score: true,
+    score: 1,
     step: () => ppo.build(ppo.config.parse(online)).critic!,
     examples: updates,
   },
@@ -121,15 +166,40 @@ const cases: Case[] = [
     step: () => grpo.build(grpo.config.parse({ ...online, importance: 'sequence' })).policy,
     examples: updates,
   },
+  {
+    name: 'grpo with corrected KL and entropy',
+    step: () =>
+      grpo.build(
+        grpo.config.parse({
+          ...online,
+          ...{ klCoefficient: 0.1, useBiasCorrectionKl: true, entropyCoefficient: 0.1 },
+        }),
+      ).policy,
+    examples: updates,
+  },
+  {
+    name: 'reinforce-plus-plus',
+    step: () => reinforcePlusPlus.build(reinforcePlusPlus.config.parse(online)).policy,
+    examples: updates,
+  },
+  { name: 'remax', step: () => remax.build(remax.config.parse(online)).policy, examples: updates },
+  { name: 'raft', step: () => raft.build(raft.config.parse(online)).policy, examples: kept },
+  {
+    name: 'online-dpo',
+    step: () => onlineDpo.build(onlineDpo.config.parse(online)).policy,
+    examples: pairs,
+  },
   { name: 'rloo', step: () => rloo.build(rloo.config.parse(online)).policy, examples: updates },
 ];
 
-describe.each(cases)('$name', ({ step: make, examples, score = false }) => {
+describe.each(cases)('$name', ({ step: make, examples, score }) => {
   /** One step of plain gradient descent at rate 1, unclipped: the change of the weights is the gradient. */
   async function update(
     microBatchSize: number,
   ): Promise<Update & { gradient: Float64Array; metrics: object }> {
-    const { model, parameters } = score ? scoreModelFrom(tinyModel(2), { rng: createRng(1) }) : tinyModel(2);
+    const { model, parameters } = score
+      ? scoreModelFrom(tinyModel(2), { outputs: score, rng: createRng(1) })
+      : tinyModel(2);
     const before = parameters.flat.slice();
     const step = make();
     const learner = createLearner({

@@ -218,6 +218,14 @@ export async function evaluate<E>(
 ): Promise<Record<string, number>> {
   const totals: Totals = {};
   const weight = examples.reduce((total, example) => total + method.weight(example), 0);
+  if (weight === 0) {
+    throw new DataError({
+      where: 'evaluation',
+      expected: 'held-out rows with something to predict',
+      received: `${examples.length} without`,
+      fix: 'Give them completions, or evaluate on other rows',
+    });
+  }
   for (const part of microBatches(
     examples,
     (example) => method.columns(example),
@@ -226,7 +234,7 @@ export async function evaluate<E>(
   )) {
     addTotals(totals, await runner.evaluate(part), method.combine);
   }
-  return { loss: (totals.loss ?? 0) / Math.max(weight, 1), ...method.summarize(totals) };
+  return { loss: (totals.loss ?? 0) / weight, ...method.summarize(totals) };
 }
 
 interface StepFigures {
