@@ -160,7 +160,7 @@ function serveText(result: ServeBench): string {
     `requests: ${list(requests)}`,
     `answers: ${list(statuses)}`,
     `not as they should be: ${wrong.length === 0 ? 'none' : `\n  ${wrong.join('\n  ')}`}`,
-    `tokens/s: ${result.tokensPerSecond.toFixed(0)}; the generator alone ${result.offlineTokensPerSecond.toFixed(0)}; ratio ${result.ratio.toFixed(3)}`,
+    `tokens/s: ${result.tokensPerSecond.toFixed(0)}; the generator alone ${result.offlineTokensPerSecond.toFixed(0)}; median ratio ${result.ratio.toFixed(3)} (${result.ratios.map((ratio) => ratio.toFixed(2)).join(', ')})`,
     `ms until a whole answer: median ${latencyMs.p50.toFixed(0)}, 99 % ${latencyMs.p99.toFixed(0)}`,
     `resident memory: ${formatBytes(memory.early)} in the second quarter, ${formatBytes(memory.late)} in the last`,
     `left over: ${left.rows} rows, ${left.waiting} waiting, ${left.requests} requests`,
