@@ -10,9 +10,13 @@ export interface EventSink {
   readonly closed: boolean;
 }
 
+/** Milliseconds between two pieces of a stream at least: nobody reads faster, and every piece costs a write. */
+const restMs = 20;
+
 /**
  * A response that streams what `write` sends. Events wait until the reader asks: a slow reader costs the memory of its own
- * completion, which its token limit bounds, and holds up nobody; what waits goes out in one piece.
+ * completion, which its token limit bounds, and holds up nobody; what waits goes out in one piece. The first event and the end
+ * go out at once.
  *
  * @param onCancel called once when the reader goes away before the end
  */
@@ -24,6 +28,7 @@ export function eventStream(
   let waiting = '';
   let ended = false;
   let closed = false;
+  let resting = false;
   let wake: (() => void) | undefined;
   const add = (text: string): void => {
     if (closed || ended) return;
@@ -33,7 +38,7 @@ export function eventStream(
   const stream = new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
-        while (waiting === '' && !ended && !closed) {
+        while ((waiting === '' || resting) && !ended && !closed) {
           await new Promise<void>((resolve) => {
             wake = resolve;
           });
@@ -43,6 +48,11 @@ export function eventStream(
         if (waiting !== '') {
           controller.enqueue(encoder.encode(waiting));
           waiting = '';
+          resting = true;
+          setTimeout(() => {
+            resting = false;
+            if (waiting !== '') wake?.();
+          }, restMs);
         }
         if (ended) controller.close();
       },

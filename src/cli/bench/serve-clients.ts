@@ -1,4 +1,5 @@
 /** Clients of the load test: what they ask for, how they behave, and what came back. */
+import { Agent, type IncomingMessage, request } from 'node:http';
 import { createRng, type Rng } from '../../core/rng.ts';
 
 /** What clients do, and how often of 100 requests. */
@@ -100,39 +101,28 @@ interface Outcome {
 }
 
 async function act(habit: Habit, url: string, asked: Asked): Promise<Outcome> {
-  const post = (body: unknown, signal?: AbortSignal): Promise<Response> =>
-    fetch(`${url}/v1/completions`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: typeof body === 'string' ? body : JSON.stringify(body),
-      ...(signal === undefined ? {} : { signal }),
-    });
+  const post = (body: unknown): Promise<IncomingMessage> =>
+    send(`${url}/v1/completions`, typeof body === 'string' ? body : JSON.stringify(body));
   switch (habit) {
     case 'whole': {
       const response = await post(asked);
-      const json = (await response.json()) as { usage?: { completion_tokens?: number } };
-      const right = response.status === 200 && json.usage?.completion_tokens === asked.max_tokens;
-      return { status: response.status, ...(right ? {} : { problem: JSON.stringify(json).slice(0, 200) }) };
+      const text = await textOf(response);
+      const json = JSON.parse(text) as { usage?: { completion_tokens?: number } };
+      const right = response.statusCode === 200 && json.usage?.completion_tokens === asked.max_tokens;
+      return { status: response.statusCode!, ...(right ? {} : { problem: text.slice(0, 200) }) };
     }
     case 'stream':
     case 'slow': {
       const response = await post({ ...asked, stream: true });
-      let text = '';
-      for await (const piece of response.body!.pipeThrough(new TextDecoderStream())) {
-        text += piece;
-        if (habit === 'slow') await new Promise((resolve) => setTimeout(resolve, 25));
-      }
+      const text = await textOf(response, habit === 'slow' ? 25 : 0);
       const right = text.endsWith('data: [DONE]\n\n');
-      return { status: response.status, ...(right ? {} : { problem: text.slice(-200) }) };
+      return { status: response.statusCode!, ...(right ? {} : { problem: text.slice(-200) }) };
     }
     case 'leave': {
-      const controller = new AbortController();
-      const response = await post({ ...asked, stream: true }, controller.signal);
-      const reader = response.body!.getReader();
-      await reader.read();
-      controller.abort();
-      await reader.read().catch(() => undefined);
-      return { status: response.status };
+      const response = await post({ ...asked, stream: true });
+      await new Promise((resolve) => response.once('data', resolve));
+      response.destroy();
+      return { status: response.statusCode! };
     }
     case 'bad JSON':
       return refused(await post(JSON.stringify(asked).slice(0, -5)), 400);
@@ -145,16 +135,43 @@ async function act(habit: Habit, url: string, asked: Asked): Promise<Outcome> {
   }
 }
 
+/** Connections stay open. Not `fetch`, whose streams take a tenth of a core that the server under test needs. */
+const agent = new Agent({ keepAlive: true });
+
+function send(url: string, body: string): Promise<IncomingMessage> {
+  const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
+  return new Promise((resolve, reject) => {
+    const outgoing = request(url, { method: 'POST', agent, headers }, resolve);
+    outgoing.on('error', reject);
+    outgoing.end(body);
+  });
+}
+
+/** The whole text of a response, read with a rest of so many milliseconds after each piece. */
+async function textOf(response: IncomingMessage, restMs = 0): Promise<string> {
+  response.setEncoding('utf8');
+  let text = '';
+  for await (const piece of response) {
+    text += piece;
+    if (restMs > 0) await new Promise((resolve) => setTimeout(resolve, restMs));
+  }
+  return text;
+}
+
 /** Whether a refusal has the status, the shape and the field that it should have. */
-async function refused(response: Response, status: number, param: string | null = null): Promise<Outcome> {
-  const text = await response.text();
+async function refused(
+  response: IncomingMessage,
+  status: number,
+  param: string | null = null,
+): Promise<Outcome> {
+  const text = await textOf(response);
   let problem: string | undefined;
   try {
     const { error } = JSON.parse(text) as { error: Record<string, unknown> };
     const shaped = ['message', 'type', 'param', 'code'].every((key) => key in error);
-    if (!shaped || error.param !== param || response.status !== status) problem = text.slice(0, 200);
+    if (!shaped || error.param !== param || response.statusCode !== status) problem = text.slice(0, 200);
   } catch {
     problem = text.slice(0, 200);
   }
-  return { status: response.status, ...(problem === undefined ? {} : { problem }) };
+  return { status: response.statusCode!, ...(problem === undefined ? {} : { problem }) };
 }

@@ -7,6 +7,7 @@ import { buildModel } from '../../models/registry.ts';
 import { allocateParameters, initialize } from '../../nn/parameters.ts';
 import { createApp, createServedModel, listen } from '../../serve/index.ts';
 import { trainBpe } from '../../tokenizer/index.ts';
+import { median } from './median.ts';
 import { type Load, type LoadOptions, maxBodyBytes, requestOf, words } from './serve-clients.ts';
 
 export interface ServeBenchOptions {
@@ -163,8 +164,3 @@ function added(all: readonly Readonly<Record<string, number>>[]): Record<string,
 
 const quantile = (sorted: readonly number[], q: number): number =>
   sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? 0;
-const median = (values: readonly number[]): number =>
-  quantile(
-    [...values].sort((a, b) => a - b),
-    0.5,
-  );
