@@ -2,7 +2,7 @@
 import { NumericError } from '../core/errors.ts';
 import type { HostTensor } from '../core/host-tensor.ts';
 import type { ConstraintState } from './constraint/constraint.ts';
-import type { Completion, GenerateOptions, TokenEvent } from './generate.ts';
+import type { Completion, GenerateOptions } from './generate.ts';
 import {
   type Draw,
   drawByBlock,

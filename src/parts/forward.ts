@@ -4,7 +4,7 @@ import type { Engine } from '../engine/engine.ts';
 import { createProgramCache } from '../engine/program-cache.ts';
 import { cast, div, mul, sqrt, square } from '../graph/ops/elementwise.ts';
 import { sum } from '../graph/ops/reduce.ts';
-import { reshape, sliceAxis } from '../graph/ops/shape.ts';
+import { reshape } from '../graph/ops/shape.ts';
 import { trace } from '../graph/program.ts';
 import type { Tensor, TensorType } from '../graph/tensor.ts';
 import { type CausalModel, type Weights, weightTypes } from '../models/causal-model.ts';

@@ -1,6 +1,12 @@
 /** REINFORCE++, ReMax and online DPO on the task of the other online methods; dynamic sampling, curriculum and targets. */
 import { afterAll, describe, expect, it } from 'vitest';
-import { lastScores, runTiny, type SavedRun, shareOfGood, tinySettings } from '../../../test/support/tiny-online.ts';
+import {
+  lastScores,
+  runTiny,
+  type SavedRun,
+  shareOfGood,
+  tinySettings,
+} from '../../../test/support/tiny-online.ts';
 import { createOrtEngine } from '../../engine/ort/ort-engine.ts';
 import type { ScoreFunction } from '../../parts/scorer/scorer.ts';
 import type { MetricRecord } from '../../parts/trainer/trainer.ts';

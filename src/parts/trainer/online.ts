@@ -157,11 +157,13 @@ export async function trainOnline(options: OnlineOptions): Promise<OnlineResult>
       const { iteration } = counters;
       const started = clock();
       const before = stateNow();
-      const sampled = await sampleAndScore(options, models, source, iteration).catch(async (error: unknown) => {
-        // A reward that is out of reach, prompts that are solved: what was learned until here is not lost.
-        if (iteration > 0 && !(error instanceof NumericError)) await hooks.save?.(before);
-        throw error;
-      });
+      const sampled = await sampleAndScore(options, models, source, iteration).catch(
+        async (error: unknown) => {
+          // A reward that is out of reach, prompts that are solved: what was learned until here is not lost.
+          if (iteration > 0 && !(error instanceof NumericError)) await hooks.save?.(before);
+          throw error;
+        },
+      );
       hooks.rollouts?.(iteration, sampled.traces, sampled.scores);
       const batch = await readBatch(models, sampled, step, iteration);
       const values = controlValues(parts.controls);
