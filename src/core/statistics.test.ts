@@ -4,6 +4,7 @@ import { ConfigError, ShapeError } from './errors.ts';
 import { createRng } from './rng.ts';
 import {
   bootstrapInterval,
+  clusteredMean,
   mean,
   mergeMoments,
   momentsOf,
@@ -204,5 +205,24 @@ describe('moments', () => {
     expect(varianceOf(noMoments, 'population')).toBeNaN();
     expect(varianceOf(momentsOf([4]), 'population')).toBe(0);
     expect(varianceOf(momentsOf([4]), 'sample')).toBeNaN();
+  });
+});
+
+describe('clusteredMean', () => {
+  it('is that of the definition, and of independent values where every cluster has one', () => {
+    expect(clusteredMean([1, 1, 3, 3], ['a', 'a', 'b', 'b'])).toEqual({ mean: 2, standardError: 1 });
+    fc.assert(
+      fc.property(values, (list) => {
+        const alone = list.map((_, i) => String(i));
+        expect(clusteredMean(list, alone).standardError).toBeCloseTo(standardError(list), 9);
+        // Saying everything twice adds nothing, wherever it is said.
+        const twice = clusteredMean([...list, ...list], [...alone, ...alone]);
+        expect(twice.standardError).toBeCloseTo(standardError(list), 9);
+      }),
+    );
+  });
+  it('needs two clusters, and one for each value', () => {
+    expect(() => clusteredMean([1, 2], ['a', 'a'])).toThrow(ShapeError);
+    expect(() => clusteredMean([1, 2], ['a'])).toThrow(/a cluster for each of 2 values/);
   });
 });

@@ -50,6 +50,40 @@ export function standardError(values: ArrayLike<number>): number {
   return Math.sqrt(variance(values, 'sample') / values.length);
 }
 
+/** A mean with its standard error. */
+export interface MeanWithError {
+  readonly mean: number;
+  readonly standardError: number;
+}
+
+/**
+ * Mean of values that come in clusters, as several judgements of one prompt do: with eₖ the sum of the distances from the mean
+ * in cluster k of C, the standard error is √(C / (C − 1) · Σ eₖ²) / n. With clusters of one value that is `standardError`.
+ *
+ * @param clusters the cluster of each value
+ * @throws ShapeError with fewer than two clusters, or when the lists differ in length
+ * @source Liang & Zeger 1986, "Longitudinal data analysis using generalized linear models", for the mean
+ * @example clusteredMean([1, 1, 3, 3], ['a', 'a', 'b', 'b']); // mean 2; √(2 · (4 + 4)) / 4 = 1
+ */
+export function clusteredMean(values: ArrayLike<number>, clusters: readonly string[]): MeanWithError {
+  if (values.length !== clusters.length) {
+    throw new ShapeError({
+      where: 'clusteredMean',
+      expected: `a cluster for each of ${values.length} values`,
+      received: `${clusters.length} clusters`,
+    });
+  }
+  const center = mean(values);
+  const sums = new Map<string, number>();
+  for (const [i, cluster] of clusters.entries())
+    sums.set(cluster, (sums.get(cluster) ?? 0) + values[i]! - center);
+  const distances = Array.from(sums.values());
+  atLeast('clusteredMean: clusters', distances, 2);
+  const squares = distances.reduce((sum, distance) => sum + distance ** 2, 0);
+  const { length: C } = distances;
+  return { mean: center, standardError: Math.sqrt((C / (C - 1)) * squares) / values.length };
+}
+
 /**
  * The value below which a share p lies: between the sorted values at positions ⌊h⌋ and ⌊h⌋ + 1, h = (n − 1)p, in
  * proportion.

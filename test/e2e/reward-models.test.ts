@@ -164,9 +164,13 @@ it('eval-rm --reference: the implicit reward of a DPO model has the accuracy tha
   const judge = ['eval-rm', '--data', at('turned.jsonl'), '--threads', '1', '--json', '--reference'];
   const { code, stdout } = await runHeed([...judge, at('model'), '--model', at('dpo', 'model')]);
   expect(code).toBe(0);
-  const { groups } = JSON.parse(stdout.trim().split('\n').at(-1)!);
+  const { groups, byPrompt } = JSON.parse(stdout.trim().split('\n').at(-1)!);
   expect(groups[0].accuracy.mean).toBeCloseTo(reported, 6);
   expect(groups[0].accuracy.mean).toBeCloseTo(38 / 48, 6);
+  const last = (name: string): number => records.findLast((record) => name in record)[name];
+  expect(byPrompt.accuracy.mean).toBeCloseTo(38 / 48, 6);
+  expect(byPrompt.margin.mean).toBeCloseTo(last('eval_rewards/margins'), 5);
+  expect(byPrompt.loss.mean).toBeCloseTo(last('eval_loss'), 5);
   // The model against itself has no opinion.
   const same = await runHeed([...judge, at('model'), '--model', at('model')]);
   expect(JSON.parse(same.stdout.trim().split('\n').at(-1)!).groups[0]).toMatchObject({

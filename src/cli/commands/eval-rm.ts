@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { field, section } from '../../core/config.ts';
 import { ConfigError } from '../../core/errors.ts';
 import { createRng } from '../../core/rng.ts';
+import { clusteredMean, type MeanWithError } from '../../core/statistics.ts';
 import { createEncoder, type EncodedExample, encodeRows, loadRows, type Row } from '../../data/index.ts';
 import { createEngine } from '../../engine/create-engine.ts';
 import { type Calibration, groupRows, type PairReport, pairReport } from '../../eval/index.ts';
@@ -121,7 +122,9 @@ export const command = defineCommand({
         const [a, b] = [sides[2 * pair]!, sides[2 * pair + 1]!]
           .map(upToStop)
           .map(({ ids, promptLength }) => ids.length - promptLength);
-        return [{ row, margin: chosen - rejected, shorter: a! < b! }];
+        const { ids, promptLength } = examples[pair]!.chosen;
+        const prompt = ids.subarray(0, promptLength).join();
+        return [{ row, prompt, margin: chosen - rejected, shorter: a! < b! }];
       });
       const unscored = examples.length - scored.length;
       const groups = groupRows(
@@ -139,6 +142,7 @@ export const command = defineCommand({
         pairs: shorter.length,
         right: shorter.filter(({ margin }) => margin > 0).length,
       };
+      const byPrompt = overPrompts(scored);
       output.record({
         event: 'evaluation',
         model,
@@ -146,11 +150,13 @@ export const command = defineCommand({
         data: settings.data,
         unscored,
         chosenShorter,
+        ...(byPrompt && { byPrompt }),
         ...figures,
       });
       output.text(accuracyTable(figures, settings.by));
       if (figures.meanOfGroups !== undefined)
         output.text(`mean of the groups: ${figures.meanOfGroups.toFixed(3)}`);
+      if (byPrompt !== undefined) output.text(promptLine(byPrompt));
       if (shorter.length > 0)
         output.text(
           `where the chosen completion is the shorter one: ${chosenShorter.right} of ${formatNumber(chosenShorter.pairs)}`,
@@ -169,6 +175,32 @@ export const command = defineCommand({
     }
   },
 });
+
+/** Figures with standard errors over prompts, as pairs of one prompt are not independent; none with a single prompt. */
+function overPrompts(scored: readonly { readonly prompt: string; readonly margin: number }[]) {
+  const clusters = scored.map(({ prompt }) => prompt);
+  const prompts = new Set(clusters).size;
+  if (prompts < 2) return undefined;
+  const over = (figure: (margin: number) => number): MeanWithError =>
+    clusteredMean(
+      scored.map(({ margin }) => figure(margin)),
+      clusters,
+    );
+  return {
+    prompts,
+    accuracy: over((margin) => Number(margin > 0)),
+    margin: over((margin) => margin),
+    // −log σ(margin), the loss of Bradley–Terry and of DPO, nats.
+    loss: over((margin) => Math.log1p(Math.exp(-Math.abs(margin))) + Math.max(-margin, 0)),
+  };
+}
+
+function promptLine({ prompts, ...figures }: NonNullable<ReturnType<typeof overPrompts>>): string {
+  const parts = Object.entries(figures).map(
+    ([name, { mean, standardError }]) => `${name} ${mean.toFixed(3)} ± ${standardError.toFixed(3)}`,
+  );
+  return `${parts.join(', ')} (standard errors over ${formatNumber(prompts)} prompts)`;
+}
 
 function accuracyTable({ groups }: PairReport, by: string | undefined): string {
   return formatTable([
