@@ -183,7 +183,11 @@ export const command = defineCommand({
           },
         );
       } catch (error) {
-        if (!signal.aborted) throw error;
+        if (!signal.aborted) {
+          await results?.abandon();
+          results = undefined;
+          throw error;
+        }
         const saved =
           settings.output === undefined
             ? ''

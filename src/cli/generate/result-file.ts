@@ -37,6 +37,8 @@ export interface ResultFile {
   finish(): Promise<void>;
   /** Leaves what is there for later. */
   close(): Promise<void>;
+  /** After a failure: as `close`, but leaves nothing where there is nothing to be continued. */
+  abandon(): Promise<void>;
 }
 
 /** Where the results of a prompt lie. */
@@ -123,6 +125,10 @@ export async function openResults(options: ResultFileOptions): Promise<ResultFil
       await rm(partial);
     },
     close: () => file.close(),
+    async abandon() {
+      await file.close();
+      if (!exists && places.size === 0) await rm(partial, { force: true });
+    },
   };
 }
 

@@ -79,7 +79,7 @@ export function createRemoteClient(options: RemoteOptions): RemoteClient {
       return {
         kind: passing.has(status) ? 'passing' : 'refused',
         asked,
-        reason: `${status}: ${wordsOf(text)}`,
+        reason: `${status}: ${wordsOf(text).replace(/\.$/, '')}`,
       };
     } catch (error) {
       if (error instanceof DataError || signal?.aborted === true) throw error;
@@ -106,6 +106,9 @@ export function createRemoteClient(options: RemoteOptions): RemoteClient {
               where: `POST ${url}`,
               expected: 'the server to take the request',
               received: answer.reason,
+              ...(/^404/.test(answer.reason) && {
+                fix: 'Check the name of the model, and that the address ends as the server says, often in /v1',
+              }),
             });
           }
           if (tried >= retries) {
