@@ -9,6 +9,8 @@
  */
 export function formatNumber(value: number, digits = 4): string {
   if (!Number.isFinite(value)) return String(value);
+  // Without the sign that a rounded zero may have.
+  if (value === 0) return '0';
   if (Number.isInteger(value) && Math.abs(value) < 1e12) return value.toLocaleString('en-US');
   const size = Math.abs(value);
   if (size < 1e-3 || size >= 1e9)

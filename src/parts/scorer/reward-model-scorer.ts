@@ -26,7 +26,7 @@ export function rewardModelScorer(options: RewardModelScorerOptions): Scorer {
       where: options.name === undefined ? name : `reward model ${name}`,
       expected: 'a model with a score head (…ForSequenceClassification)',
       received: 'a language model',
-      fix: 'Train one with `heed bt-rm`',
+      fix: 'Train one with `heed bt-rm`; heed eval-rm judges a language model with --reference',
     });
   }
   const outputs = model.parameters.find(({ name: parameter }) => parameter === SCORE_WEIGHT)?.shape[0] ?? 1;
